@@ -1,0 +1,72 @@
+package da
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Errors of a DA layer. Clients wrap them; branch with errors.Is.
+var (
+	// ErrDisabled is returned by None.
+	ErrDisabled = errors.New("da: disabled")
+	// ErrFuture means the height was not produced yet.
+	ErrFuture = errors.New("da: height is from the future")
+	// ErrPruned means the height is below what the endpoint keeps; it never comes back.
+	ErrPruned = errors.New("da: height is pruned")
+	// ErrSyncing means the endpoint itself is behind.
+	ErrSyncing = errors.New("da: endpoint is syncing")
+	// ErrTooLarge means a submission is over the layer's limit; split it.
+	ErrTooLarge = errors.New("da: submission is too large")
+	// ErrFee means the fee or gas was refused.
+	ErrFee = errors.New("da: fee or gas refused")
+	// ErrBusy means the endpoint or mempool is full, or the account sequence raced; retry later.
+	ErrBusy = errors.New("da: busy")
+	// ErrUnknown means a submission was sent and its outcome is not known; reconcile by commitment.
+	ErrUnknown = errors.New("da: outcome of the submission is unknown")
+	// ErrAuth means the token was refused.
+	ErrAuth = errors.New("da: not authorized")
+	// ErrUnavailable means no answer could be had; retry later.
+	ErrUnavailable = errors.New("da: unavailable")
+)
+
+// NamespaceSize is the length of a namespace, in bytes.
+const NamespaceSize = 29
+
+// Namespace addresses blobs: version byte and 28 bytes of id.
+type Namespace [NamespaceSize]byte
+
+// Commitment identifies a blob's content within a namespace: 32 bytes.
+type Commitment [32]byte
+
+// Blob is one blob as read from DA. Its commitment was computed here from the
+// bytes, never taken from the endpoint.
+type Blob struct {
+	Namespace  Namespace
+	Data       []byte
+	Commitment Commitment
+}
+
+// Head is the newest block of the DA layer as the endpoint knows it.
+type Head struct {
+	Height uint64
+	Time   time.Time
+}
+
+// Client is what the node needs of a DA layer. Every call honours ctx and has a
+// deadline of its own; all methods may be used from many goroutines.
+type Client interface {
+	// Head returns the newest height.
+	Head(ctx context.Context) (Head, error)
+	// HeaderAt returns height and time of one DA block, or ErrFuture, ErrPruned, ErrSyncing.
+	HeaderAt(ctx context.Context, height uint64) (Head, error)
+	// Blobs returns all blobs of the namespaces at a height, in DA order; none
+	// is an empty list and no error. ErrFuture, ErrPruned, ErrSyncing as above.
+	Blobs(ctx context.Context, height uint64, namespaces ...Namespace) ([]Blob, error)
+	// Submit posts blobs of one namespace in one transaction and returns the
+	// height they landed at. ErrTooLarge, ErrFee, ErrBusy, ErrUnknown.
+	Submit(ctx context.Context, ns Namespace, blobs [][]byte) (uint64, error)
+	// Watch sends new heights as hints until ctx ends: it may miss some, repeat
+	// some or close early. It returns an error when the endpoint has no such stream.
+	Watch(ctx context.Context) (<-chan uint64, error)
+}
