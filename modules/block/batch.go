@@ -1,0 +1,22 @@
+package block
+
+// Batch is one atomic change of what a node has stored. The zero value of a
+// field leaves that part as it is.
+type Batch struct {
+	Blocks      []Block     // bodies to store along with it, contiguous at the heads
+	States      []State     // one per newly applied height, ascending
+	Inclusions  []Inclusion // seen on DA; the first per height and kind stands
+	Final       uint64      // new final height
+	DACursor    uint64      // next DA height to read
+	DropPending bool        // forget the pending block
+	Sync        bool        // reach the disk before Commit returns
+}
+
+// Included says where the halves of one block were first seen on DA. A DA
+// height of 0 means not seen yet.
+type Included struct {
+	HeaderHash Hash
+	HeaderDA   uint64
+	Commitment Hash
+	DataDA     uint64
+}
