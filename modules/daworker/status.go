@@ -1,0 +1,61 @@
+package daworker
+
+import (
+	"time"
+
+	"github.com/tandem-node/tandem/modules/da"
+)
+
+// Phase says in one word what the worker is doing.
+type Phase string
+
+// The phases of the worker.
+const (
+	PhaseStarting Phase = "starting" // no answer yet
+	PhaseDisabled Phase = "disabled" // the node has no DA layer
+	PhaseCatchUp  Phase = "catch-up" // reading what is already there
+	PhaseHead     Phase = "head"     // everything read, waiting for the next DA block
+	PhaseFailing  Phase = "failing"  // the endpoint or a store does not answer; retrying
+	PhasePruned   Phase = "pruned"   // the next height is gone from the endpoint
+)
+
+// Status is a snapshot of what the worker knows.
+type Status struct {
+	Phase  Phase
+	Head   da.Head // newest DA height the endpoint told of
+	Cursor uint64  // next DA height to read
+	Floor  uint64  // DA height a restart reads from; at most Cursor
+	// LastOK is when the endpoint last answered; zero when it never did.
+	LastOK time.Time
+	// LastErr is the newest failure; empty once the endpoint answers again.
+	LastErr string
+	// WaitingFor names the one thing the chain waits for here; empty for none.
+	WaitingFor string
+	Streaming  bool    // the head stream delivers
+	Rate       float64 // DA heights handed over per second, lately
+	Pending    Pending
+	Stats      Stats
+}
+
+// Pending tells what is held in memory.
+type Pending struct {
+	Headers, Data   int // of the proposer, waiting for what comes before them
+	Bytes           int
+	Quarantined     int // of others
+	QuarantineBytes int
+	PrefetchBytes   int // read ahead, not handed over yet
+}
+
+// Stats counts since the start of the process.
+type Stats struct {
+	Polls, Retries        uint64
+	Heights, Blobs, Bytes uint64 // read and handed over
+	Headers, Data         uint64 // authenticated
+	HeadersAppended       uint64
+	DataAppended          uint64
+	Conflicts             uint64 // headers that differ from a stored one
+	WalkBacks             uint64
+	Dropped, Evicted      uint64 // over the pending and over the quarantine budget
+	Junk                  uint64 // sum over JunkByReason
+	JunkByReason          map[string]uint64
+}
