@@ -1,0 +1,97 @@
+package syncer
+
+import (
+	"context"
+	"time"
+
+	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/modules/notifier"
+)
+
+// maxLinks is how many events one fetch is linked to in traces.
+const maxLinks = 128
+
+// inbox is the syncer's ear: one subscription per store, so that neither can
+// fill the other's buffer.
+type inbox struct {
+	headers, data *notifier.Subscription
+	// The channels beside the subscriptions let select pass over a missing one.
+	headerC, dataC <-chan notifier.Event
+
+	origins origins
+	traced  bool
+	spans   []notifier.SpanContext // of the events heard since takeSpans
+}
+
+func openInbox(n *notifier.Notifier, withData, traced bool) inbox {
+	in := inbox{traced: traced}
+	in.headers = n.Subscribe(notifier.Types(notifier.Header), notifier.Name("syncer/header"))
+	in.headerC = in.headers.C
+	if withData {
+		in.data = n.Subscribe(notifier.Types(notifier.Data), notifier.Name("syncer/data"))
+		in.dataC = in.data.C
+	}
+	return in
+}
+
+func (in *inbox) close() {
+	in.headers.Close()
+	if in.data != nil {
+		in.data.Close()
+	}
+}
+
+// wait returns true at the first event or when the timer fires, and false when
+// ctx ends.
+func (in *inbox) wait(ctx context.Context, timer <-chan time.Time) bool {
+	select {
+	case e := <-in.headerC:
+		in.hear(e)
+	case e := <-in.dataC:
+		in.hear(e)
+	case <-timer:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// drain takes the events that are there now and returns how many.
+func (in *inbox) drain() uint64 {
+	n := len(in.headerC) + len(in.dataC)
+	for range n {
+		select {
+		case e := <-in.headerC:
+			in.hear(e)
+		case e := <-in.dataC:
+			in.hear(e)
+		}
+	}
+	return uint64(n) //nolint:gosec // lengths are not negative
+}
+
+func (in *inbox) hear(e notifier.Event) {
+	if e.Type == notifier.Header {
+		in.origins.note(e.Height, sourceOf(e.Source))
+	}
+	if in.traced && e.Span != (notifier.SpanContext{}) && len(in.spans) < maxLinks {
+		in.spans = append(in.spans, e.Span)
+	}
+}
+
+// takeSpans returns the spans of the events heard since the last call. They are
+// valid until the next event.
+func (in *inbox) takeSpans() []notifier.SpanContext {
+	spans := in.spans
+	in.spans = in.spans[:0]
+	return spans
+}
+
+// sourceOf translates: what this node wrote to the stores it read from DA,
+// because blocks it makes itself are applied before they are announced.
+func sourceOf(s notifier.Source) block.Source {
+	if s == notifier.Local {
+		return block.SourceDA
+	}
+	return block.SourceP2P
+}

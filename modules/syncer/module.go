@@ -1,0 +1,51 @@
+package syncer
+
+import (
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/fx"
+	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/modules/internal/fxrun"
+	"github.com/tandem-node/tandem/modules/notifier"
+)
+
+// Module follows headers and data.
+func Module() fx.Option {
+	return fx.Module("syncer", fx.Provide(newBlocks), fx.Invoke(start))
+}
+
+// HeadersModule follows headers only.
+func HeadersModule() fx.Option {
+	return fx.Module("syncer", fx.Provide(newHeaders), fx.Invoke(start))
+}
+
+type common struct {
+	fx.In
+
+	Headers  Source[*block.SignedHeader]
+	Sink     Sink
+	Notifier *notifier.Notifier
+	Config   Config
+	Log      *zap.Logger
+	Tracer   trace.Tracer
+}
+
+func (c common) params() Params {
+	return Params{
+		Headers: c.Headers, Sink: c.Sink, Notifier: c.Notifier, Config: c.Config,
+		Log: c.Log.Named("syncer"), Tracer: c.Tracer,
+	}
+}
+
+func newBlocks(c common, data Source[*block.Data]) *Syncer {
+	p := c.params()
+	p.Data = data
+	return New(p)
+}
+
+func newHeaders(c common) *Syncer { return New(c.params()) }
+
+func start(lc fx.Lifecycle, sd fx.Shutdowner, log *zap.Logger, s *Syncer) {
+	fxrun.Go(lc, sd, log, "syncer", s.Run)
+}
