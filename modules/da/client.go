@@ -20,7 +20,8 @@ var (
 	ErrTooLarge = errors.New("da: submission is too large")
 	// ErrFee means the fee or gas was refused.
 	ErrFee = errors.New("da: fee or gas refused")
-	// ErrBusy means the endpoint or mempool is full, or the account sequence raced; retry later.
+	// ErrBusy means the endpoint or mempool is full, or the account sequence raced:
+	// nothing was posted, retry later.
 	ErrBusy = errors.New("da: busy")
 	// ErrUnknown means a submission was sent and its outcome is not known; reconcile by commitment.
 	ErrUnknown = errors.New("da: outcome of the submission is unknown")
@@ -28,6 +29,9 @@ var (
 	ErrAuth = errors.New("da: not authorized")
 	// ErrUnavailable means no answer could be had; retry later.
 	ErrUnavailable = errors.New("da: unavailable")
+	// ErrRejected means the endpoint refused the request itself: it had no effect,
+	// and the same request will be refused again.
+	ErrRejected = errors.New("da: rejected")
 )
 
 // NamespaceSize is the length of a namespace, in bytes.
@@ -56,15 +60,20 @@ type Head struct {
 // Client is what the node needs of a DA layer. Every call honours ctx and has a
 // deadline of its own; all methods may be used from many goroutines.
 type Client interface {
-	// Head returns the newest height.
+	// Head returns the newest height. Its time tells a stalled layer from a live
+	// one: a stalled one answers with its last block.
 	Head(ctx context.Context) (Head, error)
-	// HeaderAt returns height and time of one DA block, or ErrFuture, ErrPruned, ErrSyncing.
+	// HeaderAt returns height and time of one DA block, or ErrFuture, ErrPruned,
+	// ErrSyncing. The height right above the head may be waited for.
 	HeaderAt(ctx context.Context, height uint64) (Head, error)
 	// Blobs returns all blobs of the namespaces at a height, in DA order; none
 	// is an empty list and no error. ErrFuture, ErrPruned, ErrSyncing as above.
+	// The caller owns the blobs.
 	Blobs(ctx context.Context, height uint64, namespaces ...Namespace) ([]Blob, error)
 	// Submit posts blobs of one namespace in one transaction and returns the
-	// height they landed at. ErrTooLarge, ErrFee, ErrBusy, ErrUnknown.
+	// height they landed at; it blocks until then. ErrTooLarge, ErrFee, ErrBusy and
+	// ErrRejected mean that nothing was posted; ErrUnknown that it may have been,
+	// now or later, even if ctx ended.
 	Submit(ctx context.Context, ns Namespace, blobs [][]byte) (uint64, error)
 	// Watch sends new heights as hints until ctx ends: it may miss some, repeat
 	// some or close early. It returns an error when the endpoint has no such stream.

@@ -1,0 +1,148 @@
+package da
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+)
+
+// MaxTxBytes is the largest transaction a Celestia network takes, and so the
+// bound of everything one Submit carries.
+const MaxTxBytes = 8 << 20
+
+// Config is the connection to a DA layer.
+type Config struct {
+	// Address is the URL of the endpoint: http, https, ws or wss. Empty means no DA layer.
+	Address string `koanf:"address"`
+	// AuthToken is sent as a bearer token when it is not empty.
+	AuthToken string `koanf:"auth_token"`
+	// RequestTimeout bounds every call, and is the deadline of a submission.
+	RequestTimeout time.Duration `koanf:"request_timeout"`
+	// HeadTimeout is the deadline of a question for the newest header.
+	HeadTimeout time.Duration `koanf:"head_timeout"`
+	// ReadTimeout is the deadline of a read at one height.
+	ReadTimeout time.Duration `koanf:"read_timeout"`
+	// WatchTimeout closes a subscription that has been silent for so long.
+	WatchTimeout time.Duration `koanf:"watch_timeout"`
+	// MaxBlobBytes is the largest blob that is read or submitted; larger ones are dropped on read.
+	MaxBlobBytes int `koanf:"max_blob_bytes"`
+	// MaxResponseBytes bounds one answer of the endpoint. Blobs travel as base64,
+	// so it must be a third above the largest DA block.
+	MaxResponseBytes int64 `koanf:"max_response_bytes"`
+	// SubmitOptions is the JSON object sent with every submission: gas_price with
+	// is_gas_price_set, max_gas_price, gas, tx_priority, key_name, signer_address,
+	// fee_granter_address.
+	SubmitOptions string `koanf:"submit_options"`
+}
+
+// Default returns the configuration of a node without a DA layer; setting
+// Address is enough to have one.
+func Default() Config {
+	return Config{
+		RequestTimeout:   time.Minute,
+		HeadTimeout:      10 * time.Second,
+		ReadTimeout:      30 * time.Second,
+		WatchTimeout:     30 * time.Second,
+		MaxBlobBytes:     MaxTxBytes,
+		MaxResponseBytes: 64 << 20,
+		SubmitOptions:    "{}",
+	}
+}
+
+// Validate returns the first problem, with the key, the value and what was expected.
+func (c Config) Validate() error {
+	if c.Address == "" {
+		return nil
+	}
+	if _, err := parseAddress(c.Address); err != nil {
+		return err
+	}
+	for _, d := range []struct {
+		key   string
+		value time.Duration
+	}{
+		{"request_timeout", c.RequestTimeout},
+		{"head_timeout", c.HeadTimeout},
+		{"read_timeout", c.ReadTimeout},
+		{"watch_timeout", c.WatchTimeout},
+	} {
+		if d.value <= 0 {
+			return fmt.Errorf("da.%s is %s, want more than 0s", d.key, d.value)
+		}
+	}
+	if c.MaxBlobBytes < 1 || c.MaxBlobBytes > MaxTxBytes {
+		return fmt.Errorf("da.max_blob_bytes is %d, want 1 to %d", c.MaxBlobBytes, MaxTxBytes)
+	}
+	if c.MaxResponseBytes < 1<<20 {
+		return fmt.Errorf("da.max_response_bytes is %d, want at least %d", c.MaxResponseBytes, 1<<20)
+	}
+	_, err := parseSubmitOptions(c.SubmitOptions)
+	return err
+}
+
+// parseAddress checks the endpoint's URL. Errors do not repeat it: it may hold a token.
+func parseAddress(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, errors.New("da.address is not a URL, want for example http://127.0.0.1:26658")
+	}
+	switch u.Scheme {
+	case "http", "https", "ws", "wss":
+	default:
+		return nil, fmt.Errorf("da.address is %q, want a URL that starts with http, https, ws or wss", u.Redacted())
+	}
+	if u.Host == "" {
+		return nil, fmt.Errorf("da.address is %q, want a host", u.Redacted())
+	}
+	return u, nil
+}
+
+// submitOptions are the members of the options object the node knows.
+type submitOptions struct {
+	GasPrice          float64 `json:"gas_price,omitempty"`
+	IsGasPriceSet     bool    `json:"is_gas_price_set,omitempty"`
+	MaxGasPrice       float64 `json:"max_gas_price,omitempty"`
+	Gas               uint64  `json:"gas,omitempty"`
+	TxPriority        int     `json:"tx_priority,omitempty"`
+	KeyName           string  `json:"key_name,omitempty"`
+	SignerAddress     string  `json:"signer_address,omitempty"`
+	FeeGranterAddress string  `json:"fee_granter_address,omitempty"`
+}
+
+// parseSubmitOptions checks the options and returns them as they are sent. It
+// refuses what a node would ignore without a word or panic at.
+func parseSubmitOptions(text string) (json.RawMessage, error) {
+	trimmed := bytes.TrimSpace([]byte(text))
+	if len(trimmed) == 0 {
+		return json.RawMessage("{}"), nil
+	}
+	if trimmed[0] != '{' {
+		return nil, fmt.Errorf("da.submit_options is %q, want a JSON object", text)
+	}
+	var opts submitOptions
+	dec := json.NewDecoder(bytes.NewReader(trimmed))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&opts); err != nil {
+		return nil, fmt.Errorf("da.submit_options is %q, want a JSON object of known options: %w", text, err)
+	}
+	if dec.More() {
+		return nil, fmt.Errorf("da.submit_options is %q, want one JSON object", text)
+	}
+	switch {
+	case opts.GasPrice != 0 && !opts.IsGasPriceSet:
+		return nil, fmt.Errorf("da.submit_options sets gas_price %v without is_gas_price_set, which the endpoint ignores: "+
+			`want {"gas_price":%v,"is_gas_price_set":true}`, opts.GasPrice, opts.GasPrice)
+	case opts.GasPrice < 0 || opts.MaxGasPrice < 0:
+		return nil, errors.New("da.submit_options has a negative gas price, want 0 or more")
+	case opts.TxPriority < 0 || opts.TxPriority > 3:
+		return nil, fmt.Errorf("da.submit_options has tx_priority %d, want 1 to 3", opts.TxPriority)
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, trimmed); err != nil {
+		return nil, fmt.Errorf("da.submit_options is %q, want a JSON object: %w", text, err)
+	}
+	return compact.Bytes(), nil
+}
