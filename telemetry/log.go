@@ -1,0 +1,51 @@
+package telemetry
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/libp2p/go-libp2p/gologshim"
+	"go.uber.org/fx/fxevent"
+	"go.uber.org/zap"
+	"go.uber.org/zap/exp/zapslog"
+	"go.uber.org/zap/zapcore"
+)
+
+// NewLogger returns a logger that writes to w, and its level, which may be
+// changed while it is in use.
+func NewLogger(cfg LogConfig, w io.Writer) (*zap.Logger, zap.AtomicLevel, error) {
+	level, err := zap.ParseAtomicLevel(cfg.Level)
+	if err != nil {
+		return nil, level, fmt.Errorf("log.level: %w", err)
+	}
+	enc := zap.NewProductionEncoderConfig()
+	enc.EncodeTime = zapcore.ISO8601TimeEncoder
+	enc.EncodeDuration = zapcore.StringDurationEncoder
+	var encoder zapcore.Encoder
+	if cfg.Format == "json" {
+		encoder = zapcore.NewJSONEncoder(enc)
+	} else {
+		enc.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
+		enc.EncodeLevel = zapcore.CapitalLevelEncoder
+		enc.ConsoleSeparator = "  "
+		encoder = zapcore.NewConsoleEncoder(enc)
+	}
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)), level, nil
+}
+
+// FxLogger reports the dependency graph's own events: at debug, failures at error.
+func FxLogger(log *zap.Logger) fxevent.Logger {
+	l := &fxevent.ZapLogger{Logger: log.Named("fx")}
+	l.UseLogLevel(zap.DebugLevel)
+	l.UseErrorLevel(zap.DebugLevel) // the root cause is reported once, by the command
+	return l
+}
+
+// RouteLibp2p sends the warnings of libp2p, which only has one log per process,
+// to the given logger.
+func RouteLibp2p(log *zap.Logger) {
+	core := log.Named("libp2p").WithOptions(zap.IncreaseLevel(zap.ErrorLevel)).Core()
+	gologshim.SetDefaultHandler(zapslog.NewHandler(core))
+	slog.SetDefault(slog.New(zapslog.NewHandler(core)))
+}

@@ -1,0 +1,31 @@
+// Package tracelog puts trace ids into logs. It is a leaf, so that every module
+// may use it.
+package tracelog
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// IDs returns a field with trace_id and span_id of the span in ctx, or one that
+// adds nothing when there is none.
+func IDs(ctx context.Context) zap.Field {
+	s := trace.SpanContextFromContext(ctx)
+	if !s.IsValid() {
+		return zap.Skip()
+	}
+	return zap.Inline(ids(s))
+}
+
+type ids trace.SpanContext
+
+// MarshalLogObject implements zapcore.ObjectMarshaler.
+func (i ids) MarshalLogObject(enc zapcore.ObjectEncoder) error {
+	s := trace.SpanContext(i)
+	enc.AddString("trace_id", s.TraceID().String())
+	enc.AddString("span_id", s.SpanID().String())
+	return nil
+}

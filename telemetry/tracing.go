@@ -1,0 +1,67 @@
+package telemetry
+
+import (
+	"context"
+	"fmt"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+)
+
+// scope names the tracer all modules share.
+const scope = "github.com/tandem-node/tandem"
+
+// Tracing is a tracer provider and what ends it.
+type Tracing struct {
+	Provider trace.TracerProvider
+	shutdown func(context.Context) error
+}
+
+// NewTracing returns a provider that exports over OTLP, or one that does
+// nothing when there is no endpoint. Nothing is dialled before the first span;
+// a collector that is away costs spans, never the node.
+func NewTracing(ctx context.Context, cfg TracingConfig) (*Tracing, error) {
+	if cfg.Endpoint == "" {
+		return &Tracing{Provider: noop.NewTracerProvider(), shutdown: func(context.Context) error { return nil }}, nil
+	}
+	exporter, err := newExporter(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("tracing.endpoint %s: %w", cfg.Endpoint, err)
+	}
+	return newTracing(cfg, sdktrace.NewBatchSpanProcessor(exporter)), nil
+}
+
+// NewTracingTo returns a provider that hands finished spans to a processor, for
+// tests and in-process viewers.
+func NewTracingTo(cfg TracingConfig, p sdktrace.SpanProcessor) *Tracing { return newTracing(cfg, p) }
+
+func newTracing(cfg TracingConfig, p sdktrace.SpanProcessor) *Tracing {
+	provider := sdktrace.NewTracerProvider(
+		sdktrace.WithSpanProcessor(p),
+		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(cfg.SampleRatio))),
+		sdktrace.WithResource(resource.NewSchemaless(
+			attribute.String("service.name", cfg.ServiceName),
+			attribute.String("service.instance.id", cfg.InstanceID),
+		)),
+	)
+	return &Tracing{Provider: provider, shutdown: provider.Shutdown}
+}
+
+func newExporter(ctx context.Context, cfg TracingConfig) (*otlptrace.Exporter, error) {
+	if cfg.Protocol == "http" {
+		return otlptracehttp.New(ctx, otlptracehttp.WithEndpoint(cfg.Endpoint), otlptracehttp.WithInsecure()) //nolint:wrapcheck // the caller names the endpoint
+	}
+	return otlptracegrpc.New(ctx, otlptracegrpc.WithEndpoint(cfg.Endpoint), otlptracegrpc.WithInsecure()) //nolint:wrapcheck // the caller names the endpoint
+}
+
+// Tracer returns the tracer the node's parts are given.
+func (t *Tracing) Tracer() trace.Tracer { return t.Provider.Tracer(scope) }
+
+// Shutdown sends what is left and ends the provider.
+func (t *Tracing) Shutdown(ctx context.Context) error { return t.shutdown(ctx) }
