@@ -1,0 +1,270 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/telemetry/names"
+)
+
+// waiting is a group that was executed but whose commit failed. It is committed
+// before anything else happens, so that no block is executed again.
+type waiting struct {
+	blocks []block.Block
+	src    block.Source
+}
+
+// Apply verifies, executes and commits blocks of ascending, contiguous heights.
+// Blocks already applied are dropped; another block at an applied height is a
+// *block.Conflict, blocks beyond the next height are ErrGap. When it fails, the
+// blocks before the failure are applied. Apply does not keep the slice.
+func (p *Pipeline) Apply(ctx context.Context, blocks []block.Block, src block.Source) error {
+	if err := p.enter(ctx); err != nil {
+		return err
+	}
+	defer p.leave()
+	if err := p.settle(ctx); err != nil {
+		return err
+	}
+	rest, err := p.dropKnown(ctx, blocks)
+	if err != nil {
+		return err
+	}
+	for len(rest) > 0 {
+		n, err := p.group(ctx, rest, src)
+		rest = rest[n:]
+		if err != nil {
+			return err
+		}
+	}
+	return p.advanceQuietly(ctx)
+}
+
+// settle finishes what an earlier failure left undone.
+func (p *Pipeline) settle(ctx context.Context) error {
+	if err := p.ready(); err != nil {
+		return err
+	}
+	if len(p.waiting.blocks) > 0 {
+		if err := p.commit(ctx, p.waiting.blocks, p.waiting.src); err != nil {
+			return err
+		}
+	}
+	if p.unsure {
+		if err := p.align(ctx); err != nil {
+			return err
+		}
+		p.unsure = false
+	}
+	return nil
+}
+
+// dropKnown returns the blocks above the applied height.
+func (p *Pipeline) dropKnown(ctx context.Context, blocks []block.Block) ([]block.Block, error) {
+	top := applied(p.state)
+	for i, b := range blocks {
+		switch {
+		case b.Header == nil:
+			return nil, fmt.Errorf("block %d of %d has no header", i+1, len(blocks))
+		case b.Height() > top:
+			return blocks[i:], nil
+		case b.Height() < p.genesis.InitialHeight:
+			return nil, fmt.Errorf("got block %d, want at least %d: %w", b.Height(), p.genesis.InitialHeight, ErrGap)
+		}
+		m, err := p.applied(ctx, b.Height())
+		if err != nil {
+			return nil, err
+		}
+		if m.hash != b.Header.Digest() {
+			return nil, p.conflict(ctx, b.Header)
+		}
+	}
+	return nil, nil
+}
+
+// conflict returns the proof that the proposer signed another header at an
+// applied height, or why the header proves nothing.
+func (p *Pipeline) conflict(ctx context.Context, h *block.SignedHeader) error {
+	have, err := p.stored(ctx, h.Height())
+	if err != nil {
+		return err
+	}
+	if err := block.VerifyBasic(h, p.now()); err != nil {
+		return err
+	}
+	if !bytes.Equal(h.Header.ProposerAddress, have.Header.ProposerAddress) {
+		return &block.Violation{
+			Rule: block.ErrUnexpectedProposer, Height: h.Height(),
+			Got: fmt.Sprintf("%X", h.Header.ProposerAddress), Want: fmt.Sprintf("%X", have.Header.ProposerAddress),
+		}
+	}
+	if err := h.VerifySignature(); err != nil {
+		return err
+	}
+	if p.firstTime(h.Height(), h.Digest()) {
+		p.log.Error("the proposer signed two headers for one height", zap.Uint64("height", h.Height()),
+			zap.Stringer("applied", have.Digest()), zap.Stringer("other", h.Digest()))
+	}
+	return &block.Conflict[*block.SignedHeader]{Height: h.Height(), Have: have, Got: h}
+}
+
+// group applies the first blocks that fit in one commit and returns how many.
+func (p *Pipeline) group(ctx context.Context, blocks []block.Block, src block.Source) (int, error) {
+	failed := p.run(ctx, blocks, src)
+	n := len(p.states)
+	if n == 0 {
+		return 0, failed
+	}
+	if err := p.commit(ctx, blocks[:n], src); err != nil {
+		return 0, err
+	}
+	return n, failed
+}
+
+// run fills p.states with the states after the first blocks that fit.
+func (p *Pipeline) run(ctx context.Context, blocks []block.Block, src block.Source) (err error) {
+	p.states = p.states[:0]
+	each := len(blocks) <= spanBlocks
+	ctx, span := p.span(ctx, names.SpanExecute, !each)
+	defer span.End()
+	t := turn{src: src, spans: each, now: p.now()}
+	st, size, started := p.state, 0, t.now
+	for _, b := range blocks {
+		if n := len(p.states); n > 0 && (n >= p.cfg.GroupBlocks || size >= p.cfg.GroupBytes ||
+			t.now.Sub(started) >= p.cfg.GroupTime) {
+			break
+		}
+		if err = ctx.Err(); err != nil {
+			break
+		}
+		if st, err = p.step(ctx, st, b, t); err != nil {
+			break
+		}
+		p.states = append(p.states, st)
+		size += b.Size()
+		t.now = p.now()
+	}
+	describeRange(span, blocks[0].Height(), len(p.states), src)
+	fail(span, err)
+	return err
+}
+
+// turn is what the steps of a group share.
+type turn struct {
+	src   block.Source
+	spans bool // one per block
+	now   time.Time
+}
+
+// step verifies and executes one block and returns the state after it.
+func (p *Pipeline) step(ctx context.Context, st block.State, b block.Block, t turn) (block.State, error) {
+	switch {
+	case b.Header == nil:
+		return st, fmt.Errorf("block %d has no header", st.NextHeight())
+	case b.Height() != st.NextHeight():
+		return st, fmt.Errorf("got block %d, want %d: %w", b.Height(), st.NextHeight(), ErrGap)
+	case b.Data == nil && !p.cfg.HeadersOnly:
+		return st, fmt.Errorf("block %d has no data", b.Height())
+	}
+	if err := p.verify(ctx, st, b, t); err != nil {
+		return st, err
+	}
+	in, err := p.included(ctx, b.Height())
+	if err != nil {
+		return st, err
+	}
+	if in.HeaderDA != 0 && in.HeaderHash != b.Header.Digest() {
+		return st, p.equivocation(&EquivocationError{
+			Height: b.Height(), Applied: b.Header.Digest(), OnDA: in.HeaderHash, DAHeight: in.HeaderDA,
+		})
+	}
+	res, err := p.result(ctx, st, b, t)
+	if err != nil {
+		return st, err
+	}
+	next := st.Next(b.Header, res)
+	next.DAHeight = max(next.DAHeight, in.HeaderDA, in.DataDA)
+	return next, nil
+}
+
+func (p *Pipeline) verify(ctx context.Context, st block.State, b block.Block, t turn) (err error) {
+	_, span := p.span(ctx, names.SpanVerify, t.spans)
+	defer span.End()
+	if p.cfg.HeadersOnly {
+		err = verifyHeader(st, b.Header, t.now)
+	} else {
+		err = block.Verify(st, b, t.now)
+	}
+	describe(span, b, t.src)
+	fail(span, err)
+	return err
+}
+
+func verifyHeader(st block.State, h *block.SignedHeader, now time.Time) error {
+	if err := block.VerifyBasic(h, now); err != nil {
+		return err
+	}
+	if err := block.VerifyNextHeader(st, h); err != nil {
+		return err
+	}
+	return h.VerifySignature()
+}
+
+// result executes a block, or takes the header's word where nothing is executed.
+func (p *Pipeline) result(ctx context.Context, st block.State, b block.Block, t turn) (block.ExecResult, error) {
+	if p.cfg.HeadersOnly {
+		return block.ExecResult{StateRoot: b.Header.Header.AppHash}, nil
+	}
+	ctx, span := p.span(ctx, names.SpanExecute, t.spans)
+	defer span.End()
+	describe(span, b, t.src)
+	res, err := p.execute(ctx, block.Execution{
+		Height: b.Height(), Time: b.Header.Time(), Txs: b.Data.Txs, PrevRoot: st.AppHash,
+	})
+	if err != nil {
+		p.unsure = true
+		err = fmt.Errorf("execute block %d: %w", b.Height(), err)
+		fail(span, err)
+	}
+	return res, err
+}
+
+// commit makes executed blocks and their states, p.states, the applied ones.
+// It does so even when ctx has ended: the executor has already moved on.
+func (p *Pipeline) commit(ctx context.Context, blocks []block.Block, src block.Source) error {
+	ctx, span := p.span(ctx, names.SpanCommit, true)
+	defer span.End()
+	describeRange(span, blocks[0].Height(), len(blocks), src)
+	batch := block.Batch{States: p.states, Sync: p.cfg.Sync}
+	if src == block.SourceLocal {
+		batch.Blocks, batch.DropPending, batch.Sync = blocks, true, true
+	}
+	if err := p.store.Commit(context.WithoutCancel(ctx), batch); err != nil {
+		if len(p.waiting.blocks) == 0 {
+			p.waiting = waiting{blocks: slices.Clone(blocks), src: src}
+		}
+		fail(span, err)
+		return fmt.Errorf("commit blocks %d to %d: %w", blocks[0].Height(), blocks[len(blocks)-1].Height(), err)
+	}
+	p.waiting = waiting{}
+	p.state = p.states[len(p.states)-1]
+	for _, b := range blocks {
+		p.recent.put(markOf(b.Header))
+		if b.Data != nil {
+			p.txs += uint64(len(b.Data.Txs))
+		}
+	}
+	p.blocks += uint64(len(blocks))
+	p.publish(p.next(src, p.now()))
+	p.events.Applied(blocks, src)
+	if e := p.log.Check(zap.DebugLevel, "blocks applied"); e != nil {
+		e.Write(zap.Uint64("height", p.state.LastHeight), zap.Int("blocks", len(blocks)), zap.Stringer("source", src))
+	}
+	return nil
+}

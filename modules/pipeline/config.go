@@ -1,0 +1,40 @@
+package pipeline
+
+import (
+	"fmt"
+	"time"
+)
+
+// Config bounds how many blocks share one commit.
+type Config struct {
+	// HeadersOnly verifies headers and follows finality by header alone: nothing
+	// is executed. The role sets it, not the operator.
+	HeadersOnly bool `koanf:"-"`
+	// Sync makes every commit reach the disk before it counts. Blocks produced
+	// here always do.
+	Sync bool `koanf:"sync"`
+	// GroupBlocks, GroupBytes and GroupTime end a group of blocks that arrived
+	// together: by number, by encoded size, by time spent executing them.
+	GroupBlocks int           `koanf:"group_blocks"`
+	GroupBytes  int           `koanf:"group_bytes"`
+	GroupTime   time.Duration `koanf:"group_time"`
+}
+
+// Default returns limits that keep a commit below a few megabytes and the
+// applied head no more than a moment behind the executor.
+func Default() Config {
+	return Config{GroupBlocks: 256, GroupBytes: 8 << 20, GroupTime: 200 * time.Millisecond}
+}
+
+// Validate returns one error that names the key, the value and what was expected.
+func (c Config) Validate() error {
+	switch {
+	case c.GroupBlocks < 1:
+		return fmt.Errorf("pipeline.group_blocks is %d, want at least 1", c.GroupBlocks)
+	case c.GroupBytes < 1:
+		return fmt.Errorf("pipeline.group_bytes is %d, want at least 1", c.GroupBytes)
+	case c.GroupTime <= 0:
+		return fmt.Errorf("pipeline.group_time is %s, want more than 0", c.GroupTime)
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tandem-node/tandem/modules/block"
+)
+
+// Errors of the pipeline that carry nothing but their meaning.
+var (
+	// ErrGap means blocks do not continue the applied head; read again from Next.
+	ErrGap = errors.New("blocks do not follow the applied head")
+	// ErrNotOpen means a block came before Open returned.
+	ErrNotOpen = errors.New("pipeline is not open")
+)
+
+// EquivocationError says that the proposer signed two headers for one height
+// and that only a hash is known of at least one of them. What was seen on DA
+// first stands.
+type EquivocationError struct {
+	Height   uint64
+	Applied  block.Hash // applied here or refused here; zero when the height was not reached
+	First    block.Hash // on DA before OnDA; zero when OnDA is the first there
+	OnDA     block.Hash
+	DAHeight uint64 // where OnDA was seen
+}
+
+// Error names both hashes and what an operator can do.
+func (e *EquivocationError) Error() string {
+	if !e.First.IsZero() {
+		return fmt.Sprintf("block %d: the proposer posted two headers to DA: %s, and at DA height %d %s; the first stands",
+			e.Height, e.First, e.DAHeight, e.OnDA)
+	}
+	return fmt.Sprintf("block %d: the proposer signed two headers: %s here, %s on DA at height %d; DA stands: "+
+		"restore a backup from below this block, or start with empty data and follow DA alone",
+		e.Height, e.Applied, e.OnDA, e.DAHeight)
+}
+
+// Permanent reports that trying again does not help.
+func (e *EquivocationError) Permanent() bool { return true }
+
+// RootError says that executing a block again gave another state root than the
+// first time.
+type RootError struct {
+	Height uint64
+	Got    []byte
+	Want   []byte
+}
+
+// Error names both roots.
+func (e *RootError) Error() string {
+	return fmt.Sprintf("replay of block %d gave state root %s, want %s: the executor's data is of another chain or "+
+		"damaged; delete the executor's data to replay all blocks", e.Height, root(e.Got), root(e.Want))
+}
+
+// Permanent reports that trying again does not help.
+func (e *RootError) Permanent() bool { return true }
+
+func root(b []byte) string {
+	const most = 32
+	switch {
+	case len(b) == 0:
+		return "(empty)"
+	case len(b) > most:
+		return fmt.Sprintf("%X… (%d bytes)", b[:most], len(b))
+	}
+	return fmt.Sprintf("%X", b)
+}
+
+// PanicError is a panic of the executor. The pipeline takes no more blocks.
+type PanicError struct {
+	Height uint64
+	Call   string
+	Value  any
+	Stack  []byte
+}
+
+// Error names the call, the height and the panic's value.
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("executor panicked in %s of block %d: %v", e.Call, e.Height, e.Value)
+}
+
+// Permanent reports that trying again does not help.
+func (e *PanicError) Permanent() bool { return true }
+
+// StateError says that what is stored here, or what the executor has, cannot be
+// continued without an operator.
+type StateError struct{ Reason string }
+
+// Error returns the reason, which says what to do.
+func (e *StateError) Error() string { return e.Reason }
+
+// Permanent reports that trying again does not help.
+func (e *StateError) Permanent() bool { return true }
+
+func stateErrorf(format string, args ...any) error {
+	return &StateError{Reason: fmt.Sprintf(format, args...)}
+}
+
+// permanent reports whether trying again cannot help.
+func permanent(err error) bool {
+	if p, ok := errors.AsType[interface {
+		error
+		Permanent() bool
+	}](err); ok {
+		return p.Permanent()
+	}
+	return false
+}

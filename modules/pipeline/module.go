@@ -1,0 +1,41 @@
+package pipeline
+
+import (
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/fx"
+	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/modules/block"
+)
+
+// Module provides the *Pipeline and opens it at start, after the store it
+// reads. It needs the ports, a Config, a genesis, a logger and a tracer.
+func Module() fx.Option {
+	return fx.Module("pipeline", fx.Provide(provide))
+}
+
+type deps struct {
+	fx.In
+
+	Lifecycle fx.Lifecycle
+	Genesis   block.Genesis
+	Store     Store
+	Headers   Headers
+	Data      Data
+	Executor  Executor
+	Events    Events
+	Config    Config
+	Log       *zap.Logger
+	Tracer    trace.Tracer
+}
+
+func provide(d deps) *Pipeline {
+	p := New(Params{
+		Genesis: d.Genesis, Store: d.Store, Headers: d.Headers, Data: d.Data, Executor: d.Executor,
+		Events: d.Events, Now: time.Now, Config: d.Config, Log: d.Log, Tracer: d.Tracer,
+	})
+	d.Lifecycle.Append(fx.StartHook(p.Open))
+	return p
+}

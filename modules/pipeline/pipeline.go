@@ -1,0 +1,216 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	header "github.com/celestiaorg/go-header"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/modules/block"
+)
+
+// readTimeout bounds reads of stored blocks: they are there or they never come.
+const readTimeout = 10 * time.Second
+
+// Params is what a pipeline is made of. Events, Now, Log and Tracer may be nil;
+// Executor, too, when Config.HeadersOnly.
+type Params struct {
+	Genesis  block.Genesis
+	Store    Store
+	Headers  Headers
+	Data     Data
+	Executor Executor
+	Events   Events
+	Now      func() time.Time
+	Config   Config
+	Log      *zap.Logger
+	Tracer   trace.Tracer
+}
+
+// Pipeline applies blocks. Build it with New, then call Open.
+type Pipeline struct {
+	genesis block.Genesis
+	store   Store
+	headers Headers
+	data    Data
+	exec    Executor
+	events  Events
+	now     func() time.Time
+	cfg     Config
+	log     *zap.Logger
+	tracer  trace.Tracer
+
+	noSpan trace.Span
+	gate   chan struct{} // holds a token while a writer is inside
+
+	// Owned by the writer inside the gate.
+	open    bool
+	halt    error // why no more blocks are taken
+	state   block.State
+	recent  recent
+	seen    map[uint64]block.Included // a part of the store's, above final
+	states  []block.State             // of the group in the making
+	waiting waiting
+	unsure  bool // the executor may have executed more than was reported
+	final   finality
+	told    map[reported]struct{}
+	blocks  uint64
+	txs     uint64
+
+	snap   atomic.Pointer[Snapshot]
+	wakeMu sync.Mutex
+	wake   chan struct{}
+}
+
+// New returns a pipeline that is not open yet. It starts nothing.
+func New(with Params) *Pipeline {
+	p := &Pipeline{
+		genesis: with.Genesis, store: with.Store, headers: with.Headers, data: with.Data,
+		exec: with.Executor, events: with.Events, now: with.Now, cfg: with.Config, log: with.Log, tracer: with.Tracer,
+		noSpan: trace.SpanFromContext(context.Background()), gate: make(chan struct{}, 1),
+		seen: make(map[uint64]block.Included), told: make(map[reported]struct{}),
+	}
+	if p.exec == nil {
+		p.exec = NoExecutor{}
+	}
+	if p.events == nil {
+		p.events = NoEvents{}
+	}
+	if p.now == nil {
+		p.now = time.Now
+	}
+	if p.log == nil {
+		p.log = zap.NewNop()
+	}
+	if p.tracer == nil {
+		p.tracer = noop.NewTracerProvider().Tracer("")
+	}
+	p.state = block.GenesisState(p.genesis, nil)
+	p.snap.Store(&Snapshot{State: p.state})
+	return p
+}
+
+// enter waits for the writer's turn. Leave must follow when it returns nil.
+func (p *Pipeline) enter(ctx context.Context) error {
+	select {
+	case p.gate <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *Pipeline) leave() { <-p.gate }
+
+// ready reports why blocks cannot be taken now.
+func (p *Pipeline) ready() error {
+	if !p.open {
+		return ErrNotOpen
+	}
+	return p.halt
+}
+
+// Expected returns the address that must sign a height, or nil when that is not
+// known. Above the next height it assumes that the proposer stays the same.
+func (p *Pipeline) Expected(height uint64) []byte {
+	st := p.snap.Load().State
+	switch {
+	case height >= st.NextHeight():
+		return st.NextProposer
+	case height < p.genesis.InitialHeight:
+		return nil
+	}
+	before, err := p.store.StateAt(context.Background(), height-1)
+	if err != nil {
+		return nil
+	}
+	return before.NextProposer
+}
+
+// stored returns the stored header of an applied height.
+func (p *Pipeline) stored(ctx context.Context, height uint64) (*block.SignedHeader, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	h, err := p.headers.GetByHeight(ctx, height)
+	if err != nil {
+		return nil, fmt.Errorf("read header %d: %w", height, err)
+	}
+	return h, nil
+}
+
+// applied returns what is known of an applied height.
+func (p *Pipeline) applied(ctx context.Context, height uint64) (mark, error) {
+	if m, ok := p.recent.at(height); ok {
+		return m, nil
+	}
+	st, err := p.store.StateAt(ctx, height)
+	if err != nil {
+		return mark{}, fmt.Errorf("read state %d: %w", height, err)
+	}
+	h, err := p.stored(ctx, height)
+	if err != nil {
+		return mark{}, err
+	}
+	if m := markOf(h); string(m.hash[:]) == string(st.LastHeaderHash) {
+		return m, nil
+	}
+	return mark{}, stateErrorf("block %d is stored with hash %s but %X was applied: the database is damaged; "+
+		"restore a backup or start with empty data", height, h.Digest(), st.LastHeaderHash)
+}
+
+// included returns where a block was seen on DA.
+func (p *Pipeline) included(ctx context.Context, height uint64) (block.Included, error) {
+	if in, ok := p.seen[height]; ok {
+		return in, nil
+	}
+	in, err := p.store.Inclusion(ctx, height)
+	switch {
+	case errors.Is(err, header.ErrNotFound):
+		return block.Included{}, nil
+	case err != nil:
+		return block.Included{}, fmt.Errorf("read inclusion %d: %w", height, err)
+	}
+	if in != (block.Included{}) {
+		p.remember(height, in)
+	}
+	return in, nil
+}
+
+// maxSeen bounds the inclusions kept in memory to about half a megabyte; of
+// more, the store is asked.
+const maxSeen = 4096
+
+func (p *Pipeline) remember(height uint64, in block.Included) {
+	if height <= p.final.height {
+		return
+	}
+	if _, ok := p.seen[height]; ok || len(p.seen) < maxSeen {
+		p.seen[height] = in
+	}
+}
+
+type reported struct {
+	height uint64
+	hash   block.Hash
+}
+
+// firstTime reports whether this conflict was not logged before.
+func (p *Pipeline) firstTime(height uint64, hash block.Hash) bool {
+	const most = 256
+	key := reported{height, hash}
+	if _, ok := p.told[key]; ok {
+		return false
+	}
+	if len(p.told) >= most {
+		clear(p.told)
+	}
+	p.told[key] = struct{}{}
+	return true
+}

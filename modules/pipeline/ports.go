@@ -1,0 +1,100 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tandem-node/tandem/modules/block"
+)
+
+// Store is what the pipeline needs of the chain's database. Absent items are
+// header.ErrNotFound. It must not keep the slices of a batch after Commit.
+type Store interface {
+	// State returns the newest state; not found before SaveGenesis.
+	State(ctx context.Context) (block.State, error)
+	// StateAt returns the state after a height.
+	StateAt(ctx context.Context, height uint64) (block.State, error)
+	// SaveGenesis stores the state before the first block, and what chain this is.
+	SaveGenesis(ctx context.Context, g block.Genesis, st block.State) error
+	// Commit applies a batch as a whole or not at all.
+	Commit(ctx context.Context, b block.Batch) error
+	// Inclusion says where the halves of a block were seen on DA.
+	Inclusion(ctx context.Context, height uint64) (block.Included, error)
+	// Final returns the highest final height, 0 when there is none.
+	Final() uint64
+	// DACursor returns the next DA height to read, 0 when none was read.
+	DACursor() uint64
+}
+
+// Headers reads stored headers. It is asked for applied heights only.
+type Headers interface {
+	GetByHeight(ctx context.Context, height uint64) (*block.SignedHeader, error)
+}
+
+// Data reads stored data. It is asked for applied heights only.
+type Data interface {
+	GetByHeight(ctx context.Context, height uint64) (*block.Data, error)
+}
+
+// Executor turns blocks into state. Calls are never concurrent. The slices of a
+// result are kept; those of an Execution must not be changed.
+//
+// An executor that knows how far it is also has
+//
+//	LatestHeight(ctx context.Context) (uint64, error) // 0: nothing executed
+//
+// and is brought level at start; one that can undo blocks also has
+//
+//	Rollback(ctx context.Context, height uint64) error // height becomes the newest
+type Executor interface {
+	// InitChain returns the root before the first block. It may be called again.
+	InitChain(ctx context.Context, g block.Genesis) ([]byte, error)
+	// ExecuteTxs executes one block. It is called again for a block when the
+	// node died, or the call failed, before the block was committed.
+	ExecuteTxs(ctx context.Context, e block.Execution) (block.ExecResult, error)
+	// SetFinal announces a final height, each one in order.
+	SetFinal(ctx context.Context, height uint64) error
+}
+
+type heightProvider interface {
+	LatestHeight(ctx context.Context) (uint64, error)
+}
+
+type rollbacker interface {
+	Rollback(ctx context.Context, height uint64) error
+}
+
+// Events hears of every change after it was committed, in order. It is called
+// with the pipeline locked: it must return soon and not call back into writers.
+type Events interface {
+	// Applied hands over blocks that share one commit. The slice is the caller's.
+	Applied(blocks []block.Block, src block.Source)
+	Final(height uint64, hash block.Hash)
+}
+
+// NoEvents is an Events that hears nothing.
+type NoEvents struct{}
+
+// Applied implements Events.
+func (NoEvents) Applied([]block.Block, block.Source) {}
+
+// Final implements Events.
+func (NoEvents) Final(uint64, block.Hash) {}
+
+// NoExecutor stands where nothing is executed: Config.HeadersOnly.
+type NoExecutor struct{}
+
+// InitChain implements Executor.
+func (NoExecutor) InitChain(context.Context, block.Genesis) ([]byte, error) {
+	return nil, errNoExecutor
+}
+
+// ExecuteTxs implements Executor.
+func (NoExecutor) ExecuteTxs(context.Context, block.Execution) (block.ExecResult, error) {
+	return block.ExecResult{}, errNoExecutor
+}
+
+// SetFinal implements Executor.
+func (NoExecutor) SetFinal(context.Context, uint64) error { return errNoExecutor }
+
+var errNoExecutor = errors.New("this node executes nothing")
