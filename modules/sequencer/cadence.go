@@ -1,0 +1,101 @@
+package sequencer
+
+import (
+	"context"
+	"time"
+
+	"github.com/tandem-node/tandem/modules/block"
+)
+
+// cadence knows when the next block is due. It uses the monotonic clock, so
+// that a stepped wall clock changes no interval.
+type cadence struct {
+	cfg     Config
+	blockAt time.Time // not before
+	lazyAt  time.Time // at the latest, in lazy mode
+}
+
+// start goes on where the chain stopped; wall is the wall clock.
+func (c *cadence) start(st block.State, wall time.Time) {
+	now := time.Now()
+	c.blockAt, c.lazyAt = now, now
+	if !st.Started() {
+		return // the first block is due at once
+	}
+	since := wall.Sub(st.LastTime)
+	c.blockAt = now.Add(clamp(c.cfg.BlockTime-since, c.cfg.BlockTime))
+	c.lazyAt = now.Add(clamp(c.cfg.LazyInterval-since, c.cfg.LazyInterval))
+}
+
+func clamp(d, most time.Duration) time.Duration { return min(max(d, 0), most) }
+
+// made plans the block after one whose making began at start. A block that was
+// late pushes the next ones back: time lost is never made up by a burst.
+func (c *cadence) made(start time.Time) {
+	base := start
+	if late := start.Sub(c.blockAt); late >= 0 && late < c.cfg.BlockTime/10 {
+		base = c.blockAt // a timer's latency is no reason to drift
+	}
+	c.blockAt = latest(base.Add(c.cfg.BlockTime), time.Now())
+	if !c.cfg.Lazy || start.Before(c.lazyAt) {
+		return
+	}
+	missed := start.Sub(c.lazyAt) / c.cfg.LazyInterval
+	c.lazyAt = c.lazyAt.Add((missed + 1) * c.cfg.LazyInterval)
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// turn waits until a block is due.
+func (p *Producer) turn(ctx context.Context) error {
+	idle := 0 // wake-ups in a row that brought nothing
+	for {
+		if !p.cfg.Lazy {
+			if left := time.Until(p.cadence.blockAt); left > 0 {
+				_, err := sleep(ctx, left, nil)
+				return err
+			}
+			return ctx.Err()
+		}
+		txs := p.notifications()
+		if p.queue.empty() {
+			p.reap(ctx)
+		}
+		due := latest(p.cadence.blockAt, p.cadence.lazyAt)
+		if !p.queue.empty() {
+			due, txs = p.cadence.blockAt, nil
+		}
+		left := time.Until(due)
+		if left <= 0 {
+			return ctx.Err()
+		}
+		// An executor that notifies but has nothing to give, or that cannot be
+		// read, is asked as often as one that does not notify.
+		const patience = 2
+		if p.queue.empty() && (txs == nil || idle > patience || p.reaping.text() != "") {
+			left, txs = min(left, p.cfg.PollInterval), nil
+		}
+		timeout, err := sleep(ctx, left, txs)
+		if err != nil {
+			return err
+		}
+		idle++
+		if timeout {
+			idle = 0
+		}
+	}
+}
+
+// notifications returns the executor's channel, or nil when it has none.
+func (p *Producer) notifications() <-chan struct{} {
+	n, ok := p.p.Executor.(TxNotifier)
+	if !ok {
+		return nil
+	}
+	return n.TxsAvailable()
+}

@@ -1,0 +1,243 @@
+package sequencer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/telemetry/names"
+)
+
+// maxAhead is how far a block may be ahead of the wall clock, which happens
+// when the clock was set back. Peers refuse more than 10 s (evolve-wire §2.9).
+const maxAhead = 5 * time.Second
+
+// step makes one block: build, write down, sign, apply, broadcast.
+func (p *Producer) step(ctx context.Context) error {
+	start := time.Now()
+	st := p.p.Chain.State()
+	if !bytes.Equal(st.NextProposer, p.signer.Address) {
+		return fmt.Errorf("block %d must be signed by proposer %X, but this node's key is of %X",
+			st.NextHeight(), st.NextProposer, p.signer.Address)
+	}
+	ctx, span := p.p.Tracer.Start(ctx, names.SpanProduce, trace.WithAttributes(
+		attribute.String(names.AttrChainID, st.ChainID), attribute.Int64(names.AttrHeight, int64(st.NextHeight())))) //nolint:gosec // heights stay far below 2^63
+	defer span.End()
+	if err := p.clock(ctx, st); err != nil {
+		return err
+	}
+	if p.held == nil {
+		b, err := p.build(ctx, st)
+		if err != nil {
+			return failed(span, err)
+		}
+		p.held = &b
+	}
+	signed, err := p.sign(ctx, *p.held)
+	if err != nil {
+		return failed(span, err)
+	}
+	span.SetAttributes(attribute.Int(names.AttrTxCount, len(signed.Data.Txs)), attribute.String(names.AttrHash, signed.Header.Digest().String()))
+	if err := p.apply(ctx, signed); err != nil {
+		return failed(span, err)
+	}
+	p.held, p.last = nil, signed
+	p.cadence.made(start)
+	p.update(func(s *ProducerStats) {
+		s.Produced++
+		s.LastHeight, s.LastTime = signed.Height(), signed.Header.Time()
+	})
+	p.p.Log.Debug("block made", zap.Uint64("height", signed.Height()), zap.Int("txs", len(signed.Data.Txs)), zap.Stringer("hash", signed.Header.Digest()))
+	p.broadcast(ctx, signed)
+	return nil
+}
+
+func failed(span trace.Span, err error) error {
+	span.RecordError(err)
+	span.SetStatus(codes.Error, err.Error())
+	return err
+}
+
+// clock waits while the block to be made would be too far in the future.
+func (p *Producer) clock(ctx context.Context, st block.State) error {
+	earliest := st.LastTime
+	if p.held != nil {
+		earliest = p.held.Header.Time()
+	}
+	for {
+		ahead := earliest.Sub(p.p.Now())
+		if ahead <= maxAhead {
+			p.waiting("")
+			return nil
+		}
+		p.waiting("the clock to reach the block time", zap.Time("block_time", earliest), zap.Duration("ahead", ahead))
+		if _, err := sleep(ctx, min(ahead-maxAhead, time.Second), nil); err != nil {
+			return err
+		}
+	}
+}
+
+// build makes the next block, unsigned, and writes it down.
+func (p *Producer) build(ctx context.Context, st block.State) (block.Block, error) {
+	p.reap(ctx)
+	lastData, err := p.lastDataHash(ctx, st)
+	if err != nil {
+		return block.Block{}, err
+	}
+	txs := p.queue.take()
+	commitment := block.Commit(txs)
+	h := block.Header{
+		Height: st.NextHeight(), Time: p.blockTime(st), LastHeaderHash: st.LastHeaderHash, DataHash: commitment[:],
+		AppHash: st.AppHash, ProposerAddress: p.signer.Address, ChainID: st.ChainID,
+	}
+	unsigned := block.NewSignedHeader(h, nil, p.signer)
+	b := block.Block{Header: unsigned, Data: block.CanonicalData(unsigned, txs, lastData)}
+	// Before the signature exists: a process that dies after signing must find
+	// this very payload again. Nobody else sees it yet, so no fsync is needed.
+	err = p.retry(ctx, func() error { return p.p.Store.SavePending(ctx, b, false) })
+	if err != nil {
+		return block.Block{}, fmt.Errorf("write block %d down: %w", b.Height(), err)
+	}
+	p.update(func(s *ProducerStats) { s.QueuedTxs, s.QueuedBytes = len(p.queue.txs), p.queue.bytes })
+	return b, nil
+}
+
+// blockTime returns the time of the next block: the genesis time at first, then
+// the wall clock, but never before the last block.
+func (p *Producer) blockTime(st block.State) uint64 {
+	t := p.p.Genesis.StartTime
+	if st.Started() {
+		t = latest(p.p.Now(), st.LastTime)
+	}
+	return uint64(t.UnixNano()) //nolint:gosec // genesis is validated to be after 1970
+}
+
+// lastDataHash returns the hash of the last block's data, nothing at first.
+func (p *Producer) lastDataHash(ctx context.Context, st block.State) ([]byte, error) {
+	if !st.Started() {
+		return nil, nil
+	}
+	if p.last.Header != nil && bytes.Equal(p.last.Header.Hash(), st.LastHeaderHash) {
+		return p.last.Data.Hash(), nil
+	}
+	ds, err := p.p.Data.GetRange(ctx, st.LastHeight, st.LastHeight+1)
+	if err != nil {
+		return nil, fmt.Errorf("read data %d: %w", st.LastHeight, err)
+	}
+	if len(ds) == 0 {
+		return nil, fmt.Errorf("data of the applied block %d is not stored", st.LastHeight)
+	}
+	return ds[0].Hash(), nil
+}
+
+// reap moves transactions from the mempool to the queue, as far as the next
+// block has room. A mempool that cannot be read does not stop the chain.
+func (p *Producer) reap(ctx context.Context) {
+	room := p.queue.room()
+	if room == 0 {
+		return
+	}
+	ctx, span := p.p.Tracer.Start(ctx, names.SpanReap)
+	defer span.End()
+	txs, err := p.p.Executor.GetTxs(ctx, room)
+	if err != nil {
+		if ctx.Err() == nil {
+			p.reaping.note(failed(span, err))
+		}
+		return
+	}
+	p.reaping.clear()
+	tooBig, dropped := p.queue.tooBig, p.queue.dropped
+	span.SetAttributes(attribute.Int(names.AttrTxCount, p.queue.add(txs)))
+	if n := p.queue.tooBig - tooBig; n > 0 {
+		p.p.Log.Warn("transactions that fit no block are dropped", zap.Uint64("count", n), zap.Int("max_block_bytes", p.cfg.MaxBlockBytes))
+	}
+	if n := p.queue.dropped - dropped; n > 0 {
+		p.p.Log.Warn("transactions are dropped, the queue is full", zap.Uint64("count", n), zap.Int("max_queue_bytes", p.cfg.MaxQueueBytes))
+	}
+	p.update(func(s *ProducerStats) {
+		s.QueuedTxs, s.QueuedBytes = len(p.queue.txs), p.queue.bytes
+		s.DroppedTxs = p.queue.tooBig + p.queue.dropped
+	})
+}
+
+// sign signs the header. It may be called again for the same block: the payload
+// stays the same.
+func (p *Producer) sign(ctx context.Context, b block.Block) (block.Block, error) {
+	var signature []byte
+	err := p.retry(ctx, func() (err error) {
+		signature, err = p.p.Signer.Sign(ctx, b.Header.Payload())
+		return err
+	})
+	if err != nil {
+		return block.Block{}, fmt.Errorf("sign block %d: %w", b.Height(), err)
+	}
+	return block.Block{Header: block.NewSignedHeader(b.Header.Header, signature, p.signer), Data: b.Data}, nil
+}
+
+func (p *Producer) apply(ctx context.Context, b block.Block) error {
+	err := p.retry(ctx, func() error {
+		err := p.p.Chain.Apply(ctx, []block.Block{b}, block.SourceLocal)
+		if err != nil && p.p.Chain.State().LastHeight >= b.Height() {
+			// Committed although something after it went wrong: whether it was
+			// this block, the link of the next one will tell.
+			if bytes.Equal(p.p.Chain.State().LastHeaderHash, b.Header.Hash()) {
+				return nil
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("apply block %d: %w", b.Height(), err)
+	}
+	if got := p.p.Chain.State(); got.LastHeight < b.Height() || (got.LastHeight == b.Height() && !bytes.Equal(got.LastHeaderHash, b.Header.Hash())) {
+		return fmt.Errorf("apply block %d: the chain is at %d with another block", b.Height(), got.LastHeight)
+	}
+	return nil
+}
+
+// retry calls f until it succeeds, cannot succeed, or was tried often enough.
+func (p *Producer) retry(ctx context.Context, f func() error) error {
+	wait := backoff{first: p.cfg.RetryDelay, most: p.cfg.RetryMaxDelay}
+	for try := 1; ; try++ {
+		err := f()
+		switch {
+		case err == nil:
+			p.making.clear()
+			return nil
+		case ctx.Err() != nil:
+			return errors.Join(ctx.Err(), err)
+		case permanent(err):
+			return err
+		case try >= p.cfg.ExecuteTries:
+			return fmt.Errorf("gave up after %d tries: %w", try, err)
+		}
+		p.making.note(err)
+		if _, err := sleep(ctx, wait.step(), nil); err != nil {
+			return err
+		}
+	}
+}
+
+// broadcast gossips a committed block. Peers that miss it ask for it.
+func (p *Producer) broadcast(ctx context.Context, b block.Block) {
+	ctx, span := p.p.Tracer.Start(ctx, names.SpanBroadcast)
+	defer span.End()
+	limited, cancel := context.WithTimeout(ctx, p.cfg.BroadcastTimeout)
+	defer cancel()
+	if err := p.p.Broadcaster.Broadcast(limited, b); err != nil {
+		if ctx.Err() == nil {
+			p.broadcasting.note(failed(span, err), zap.Uint64("height", b.Height()))
+		}
+		return
+	}
+	p.broadcasting.clear()
+}

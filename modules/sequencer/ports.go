@@ -1,0 +1,93 @@
+package sequencer
+
+import (
+	"context"
+
+	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/modules/da"
+)
+
+// Signer holds the key of the proposer.
+type Signer interface {
+	// Sign returns the ed25519 signature of msg.
+	Sign(ctx context.Context, msg []byte) ([]byte, error)
+	// Public returns the 32 raw bytes of the public key.
+	Public() []byte
+}
+
+// Chain is the applied chain. When it also has Ahead() uint64, the highest
+// height known anywhere, production waits until that height is applied.
+type Chain interface {
+	// State returns the state after the last applied block.
+	State() block.State
+	// Changed returns a channel that is closed at the next change of State.
+	Changed() <-chan struct{}
+	// Apply verifies, executes and commits blocks. A block made here is on disk,
+	// with its state and without the pending mark, when Apply returns.
+	Apply(ctx context.Context, blocks []block.Block, src block.Source) error
+}
+
+// Store keeps what the sequencer must remember. When it also has
+// Inclusion(ctx, height) (block.Included, error), blocks that are already known
+// to lie on DA are not posted again.
+type Store interface {
+	// SavePending keeps the one block that is being made.
+	SavePending(ctx context.Context, b block.Block, sync bool) error
+	// Pending returns the block kept by SavePending, if it was not applied since.
+	Pending(ctx context.Context) (block.Block, bool, error)
+	// Submitted returns the last heights known to lie on DA.
+	Submitted() (header, data uint64)
+	// SaveSubmitted keeps what Submitted returns.
+	SaveSubmitted(ctx context.Context, header, data uint64) error
+	// Meta returns the value kept under key.
+	Meta(key string) ([]byte, bool, error)
+	// PutMeta keeps a value under key.
+	PutMeta(key string, value []byte) error
+}
+
+// Reader reads one kind of stored item.
+type Reader[H any] interface {
+	// Height returns the highest contiguous height.
+	Height() uint64
+	// GetRange returns items of [from, to), possibly fewer, from the front.
+	GetRange(ctx context.Context, from, to uint64) ([]H, error)
+}
+
+// Executor is the mempool side of the application.
+type Executor interface {
+	// GetTxs returns waiting transactions of at most maxBytes in total.
+	GetTxs(ctx context.Context, maxBytes int) ([][]byte, error)
+}
+
+// TxNotifier is an Executor that can say when transactions arrive, which saves
+// an idle lazy chain from polling.
+type TxNotifier interface {
+	// TxsAvailable returns a channel that delivers, or is closed, once
+	// transactions are waiting. It is asked for anew before each wait.
+	TxsAvailable() <-chan struct{}
+}
+
+// Broadcaster gossips a block that was made here, header first, then data.
+type Broadcaster interface {
+	Broadcast(ctx context.Context, b block.Block) error
+}
+
+// Marks takes note of blocks that lie on DA. The cursor is always 0: what the
+// sequencer posts does not move the position up to which DA was read.
+type Marks interface {
+	Include(ctx context.Context, incs []block.Inclusion, cursor uint64) error
+}
+
+// Posted says how far the chain is known to lie on DA. *Submitter implements it.
+type Posted interface {
+	// Submitted returns the last heights known to lie on DA.
+	Submitted() (header, data uint64)
+	// Progress returns a channel that is closed at the next change of Submitted.
+	Progress() <-chan struct{}
+}
+
+// Namespaces are where headers and data are posted; they may be equal.
+type Namespaces struct {
+	Header da.Namespace
+	Data   da.Namespace
+}

@@ -1,0 +1,81 @@
+package sequencer
+
+import (
+	"crypto/sha256"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// queue holds transactions taken from the mempool, in order and without
+// duplicates, until a block has room for them. It is used by one goroutine.
+type queue struct {
+	most    int // bytes of one block
+	limit   int // bytes of the whole queue
+	txs     [][]byte
+	hashes  [][sha256.Size]byte // of txs, in the same order
+	known   map[[sha256.Size]byte]struct{}
+	bytes   int // framing included
+	tooBig  uint64
+	dropped uint64
+}
+
+func newQueue(most, limit int) *queue {
+	return &queue{most: most, limit: limit, known: map[[sha256.Size]byte]struct{}{}}
+}
+
+// framed is what a transaction adds to an encoded block: tag, length, bytes.
+func framed(tx []byte) int { return protowire.SizeTag(2) + protowire.SizeBytes(len(tx)) }
+
+// room returns how many more bytes the next block could take.
+func (q *queue) room() int { return max(q.most-q.bytes, 0) }
+
+func (q *queue) empty() bool { return len(q.txs) == 0 }
+
+// add appends transactions. It leaves out duplicates of waiting ones, those
+// that no block can ever hold, and whatever comes when the queue is full; the
+// last two are counted. It returns how many it kept.
+func (q *queue) add(txs [][]byte) int {
+	kept := 0
+	for _, tx := range txs {
+		size := framed(tx)
+		if size > q.most {
+			q.tooBig++
+			continue
+		}
+		hash := sha256.Sum256(tx)
+		if _, ok := q.known[hash]; ok {
+			continue
+		}
+		if q.bytes+size > q.limit {
+			q.dropped++
+			continue
+		}
+		q.known[hash] = struct{}{}
+		q.txs = append(q.txs, tx)
+		q.hashes = append(q.hashes, hash)
+		q.bytes += size
+		kept++
+	}
+	return kept
+}
+
+// take removes and returns the transactions of one block: the longest prefix
+// that fits, so that order is kept.
+func (q *queue) take() [][]byte {
+	n, size := 0, 0
+	for n < len(q.txs) && size+framed(q.txs[n]) <= q.most {
+		size += framed(q.txs[n])
+		delete(q.known, q.hashes[n])
+		n++
+	}
+	out := q.txs[:n:n]
+	if n == len(q.txs) {
+		q.txs, q.hashes, q.bytes = nil, nil, 0
+		return out
+	}
+	// What is left moves to fresh memory, or the block would pin it.
+	q.txs = append([][]byte(nil), q.txs[n:]...)
+	q.hashes = append([][sha256.Size]byte(nil), q.hashes[n:]...)
+	q.bytes -= size
+	return out
+}
