@@ -75,7 +75,9 @@ func (n *Notifier) Publish(e Event) {
 		if queued := len(r.c); queued < cap(r.c) {
 			select {
 			case r.c <- e:
-				r.sub.kept(queued)
+				if queued == cap(r.c)/2 {
+					r.sub.slow.Store(false) // on its way up again from half full
+				}
 				continue
 			default: // another publisher took the last place
 			}

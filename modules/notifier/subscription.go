@@ -14,7 +14,7 @@ type Subscription struct {
 	name    string
 	n       *Notifier
 	dropped atomic.Uint64
-	slow    atomic.Bool // lost events and has not caught up since
+	slow    atomic.Bool // lost events and has not caught up to half since
 }
 
 // Close ends delivery. It may be called more than once and at any time.
@@ -25,13 +25,6 @@ func (s *Subscription) Dropped() uint64 { return s.dropped.Load() }
 
 // Name returns what Name set.
 func (s *Subscription) Name() string { return s.name }
-
-// kept notes a delivery into a buffer that held queued events before it.
-func (s *Subscription) kept(queued int) {
-	if queued <= cap(s.C)/2 && s.slow.Load() {
-		s.slow.Store(false)
-	}
-}
 
 // SubOption configures a Subscription.
 type SubOption func(*subOptions)
