@@ -23,12 +23,15 @@ type inbox struct {
 	spans   []notifier.SpanContext // of the events heard since takeSpans
 }
 
-func openInbox(n *notifier.Notifier, withData, traced bool) inbox {
-	in := inbox{traced: traced}
-	in.headers = n.Subscribe(notifier.Types(notifier.Header), notifier.Name("syncer/header"))
+// openInbox subscribes. From here on no write to the stores goes unnoticed.
+func (s *Syncer) openInbox() inbox {
+	subscribe := func(t notifier.EventType) *notifier.Subscription {
+		return s.events.Subscribe(notifier.Types(t), notifier.Name("syncer/"+t.String()), notifier.Buffer(s.cfg.EventBuffer))
+	}
+	in := inbox{traced: s.tracing.on(), headers: subscribe(notifier.Header)}
 	in.headerC = in.headers.C
-	if withData {
-		in.data = n.Subscribe(notifier.Types(notifier.Data), notifier.Name("syncer/data"))
+	if s.data != nil {
+		in.data = subscribe(notifier.Data)
 		in.dataC = in.data.C
 	}
 	return in

@@ -71,7 +71,7 @@ func New(p Params) *Syncer {
 // and an error when the sink refuses a block for good; every other failure is
 // retried. One Run at a time.
 func (s *Syncer) Run(ctx context.Context) error {
-	s.inbox = openInbox(s.events, s.data != nil, s.tracing.on())
+	s.inbox = s.openInbox()
 	defer s.inbox.close()
 	var refusedAt uint64
 	for {
@@ -88,6 +88,7 @@ func (s *Syncer) Run(ctx context.Context) error {
 			// A rollback may have replaced what was read before the sink saw
 			// it. Only what is refused again after a fresh read is refused.
 			refusedAt = next
+			s.log.Debug("block refused, reading it again", zap.Error(err))
 		default:
 			s.failed(err)
 			s.backOff(ctx)
@@ -98,11 +99,6 @@ func (s *Syncer) Run(ctx context.Context) error {
 // catchUp works until the sink has everything the stores hold.
 func (s *Syncer) catchUp(ctx context.Context) error {
 	next, head := s.look()
-	if next > head {
-		return nil
-	}
-	ctx, span := s.tracing.receive(ctx, s.inbox.takeSpans())
-	defer span.End()
 	for next <= head && ctx.Err() == nil {
 		if err := s.advance(ctx, next, head); err != nil {
 			return err
@@ -131,6 +127,8 @@ func (s *Syncer) head() uint64 {
 
 // advance moves one range of blocks, of which the stores hold all up to head.
 func (s *Syncer) advance(ctx context.Context, next, head uint64) error {
+	ctx, span := s.tracing.receive(ctx, s.inbox.takeSpans())
+	defer span.End()
 	blocks, err := s.fetch(ctx, next, head)
 	if err != nil {
 		return fmt.Errorf("fetch from block %d: %w", next, err)

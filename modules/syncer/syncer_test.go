@@ -1,0 +1,372 @@
+package syncer_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/modules/notifier"
+	"github.com/tandem-node/tandem/modules/syncer"
+)
+
+func TestInvariant3_LevelNotEdge_RestartOnAQuietNetworkCatchesUpAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.fill(100)
+		r.sink.next = 86
+		began := time.Now()
+		r.start()
+		synctest.Wait()
+		require.Equal(t, uint64(101), r.sink.Next())
+		require.Zero(t, time.Since(began))
+		require.Zero(t, r.syncer.Stats().Events)
+	})
+}
+
+func TestInvariant3_LevelNotEdge_LostEventsAreMadeUpByTheNext(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.fill(89)
+		r.start()
+		synctest.Wait()
+		r.fill(5) // 90 to 94: no event
+		synctest.Wait()
+		require.Equal(t, uint64(90), r.sink.Next())
+		r.add(1, notifier.P2P)
+		synctest.Wait()
+		require.Equal(t, uint64(96), r.sink.Next())
+	})
+}
+
+func TestInvariant3_LevelNotEdge_TheLastEventMayFindTheBufferFull(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.params.Config.EventBuffer = 1
+		r.sink.slow = time.Second
+		r.start()
+		synctest.Wait()
+		r.add(1, notifier.P2P)
+		synctest.Wait() // it is busy with block 1
+		for range 20 {
+			r.add(1, notifier.P2P)
+		}
+		require.NotZero(t, r.events.Stats().Dropped)
+		time.Sleep(time.Minute)
+		require.Equal(t, uint64(22), r.sink.Next())
+	})
+}
+
+func TestInvariant8_QuietWhenIdle_NoWakeUpsAndNoTimer(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.fill(10)
+		r.start()
+		time.Sleep(time.Second)
+		before := r.syncer.Stats()
+		time.Sleep(1000 * time.Hour)
+		require.Equal(t, before, r.syncer.Stats())
+		require.Zero(t, before.Wakeups)
+		require.Equal(t, uint64(1), before.Fetches)
+		require.Empty(t, r.logs.All())
+	})
+}
+
+func TestOneFetchServesManyEvents(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.sink.slow = time.Second
+		r.start()
+		synctest.Wait()
+		r.add(1, notifier.P2P)
+		synctest.Wait()
+		for range 40 {
+			r.add(1, notifier.P2P)
+		}
+		time.Sleep(time.Minute)
+		require.Equal(t, []call{{1, 1, block.SourceP2P}, {2, 41, block.SourceP2P}}, r.sink.seen())
+		st := r.syncer.Stats()
+		require.Equal(t, uint64(82), st.Events)
+		require.Equal(t, uint64(2), st.Fetches)
+		require.Equal(t, uint64(41), st.Blocks)
+		require.LessOrEqual(t, st.Wakeups, uint64(2), "what came during the work is not a wake-up of its own")
+	})
+}
+
+func TestFetchesAreBounded(t *testing.T) {
+	for _, tc := range []struct {
+		name                  string
+		blocks, headers, data int // limits
+		want                  []call
+	}{
+		{"by the configuration", 4, 0, 0, []call{{1, 4, 1}, {5, 8, 1}, {9, 10, 1}}},
+		{"by short ranges of headers", 512, 3, 0, []call{{1, 3, 1}, {4, 6, 1}, {7, 9, 1}, {10, 10, 1}}},
+		{"by short ranges of data", 512, 0, 6, []call{{1, 6, 1}, {7, 10, 1}}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				r.params.Config.MaxBlocks, r.headers.most, r.data.most = tc.blocks, tc.headers, tc.data
+				r.fill(10)
+				r.start()
+				synctest.Wait()
+				require.Equal(t, tc.want, r.sink.seen())
+			})
+		})
+	}
+}
+
+func TestWaitsForBothHalvesAndSaysForWhich(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.start()
+		synctest.Wait()
+		require.Equal(t, "block 1", r.syncer.Stats().WaitingFor)
+		r.addHeaders(r.headerView, 3, notifier.P2P)
+		synctest.Wait()
+		require.Equal(t, "data of 1", r.syncer.Stats().WaitingFor)
+		r.addData(r.dataView, 2, notifier.P2P)
+		synctest.Wait()
+		require.Equal(t, uint64(3), r.sink.Next())
+		require.Equal(t, "data of 3", r.syncer.Stats().WaitingFor)
+		r.addData(r.dataView, 2, notifier.P2P)
+		synctest.Wait()
+		require.Equal(t, "header of 4", r.syncer.Stats().WaitingFor)
+	})
+}
+
+func TestHeadersOnly(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.params.Data = nil
+		r.start()
+		synctest.Wait()
+		require.Len(t, r.events.Stats().Subscriptions, 1)
+		require.Equal(t, "header of 1", r.syncer.Stats().WaitingFor)
+		r.addHeaders(r.headerView, 5, notifier.P2P)
+		synctest.Wait()
+		require.Equal(t, uint64(6), r.sink.Next())
+		require.Equal(t, uint64(5), r.syncer.Stats().Head)
+	})
+}
+
+func TestSourceTravelsFromAppendToApply(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.fill(2) // nobody says where from
+		r.start()
+		synctest.Wait()
+		for _, src := range []notifier.Source{notifier.Local, notifier.P2P, notifier.Local} {
+			r.add(2, src)
+			synctest.Wait()
+		}
+		require.Equal(t, []call{
+			{1, 2, block.SourceP2P}, {3, 4, block.SourceDA}, {5, 6, block.SourceP2P}, {7, 8, block.SourceDA},
+		}, r.sink.seen())
+	})
+}
+
+func TestFollowsASinkThatMovesByItself(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.start()
+		synctest.Wait()
+		r.sink.jump(7) // the other source applied 1 to 7
+		r.add(5, notifier.P2P)
+		synctest.Wait()
+		require.Empty(t, r.sink.seen(), "what the sink has is not served again")
+		r.add(5, notifier.P2P)
+		synctest.Wait()
+		require.Equal(t, []call{{8, 10, block.SourceP2P}}, r.sink.seen())
+	})
+}
+
+func TestTransientErrorsAreRetriedWithBackOffAndOneWarning(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.fill(3)
+		for range 8 {
+			r.sink.failNext(errFlaky)
+		}
+		began := time.Now()
+		r.start()
+		synctest.Wait()
+		st := r.syncer.Stats()
+		require.Equal(t, "retry of 1", st.WaitingFor)
+		require.Equal(t, "apply blocks 1 to 3: flaky", st.Failure)
+		for r.sink.Next() == 1 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		// 0.1 + 0.2 + 0.4 + 0.8 + 1.6 + 3.2 + 5 + 5 s, give or take a tenth.
+		require.InDelta(t, 16.3, time.Since(began).Seconds(), 1.7)
+		synctest.Wait()
+		require.Equal(t, uint64(8), r.syncer.Stats().Failures)
+		require.Empty(t, r.syncer.Stats().Failure)
+		require.Len(t, r.logs.FilterLevelExact(zap.WarnLevel).All(), 1)
+		require.Len(t, r.logs.FilterMessage("syncing goes on").All(), 1)
+
+		r.sink.failNext(errFlaky) // a new row starts with the least delay
+		r.add(1, notifier.P2P)
+		time.Sleep(120 * time.Millisecond)
+		require.Equal(t, uint64(5), r.sink.Next())
+	})
+}
+
+func TestAnEventCutsTheBackOffShort(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.fill(3)
+		for range 7 {
+			r.headers.failNext(errFlaky)
+		}
+		r.start()
+		time.Sleep(7 * time.Second) // in the fifth second of waiting for the last
+		require.Equal(t, uint64(1), r.sink.Next())
+		r.add(1, notifier.P2P)
+		synctest.Wait()
+		require.Equal(t, uint64(5), r.sink.Next())
+	})
+}
+
+func TestAFloodOfEventsIsNoFloodOfAttempts(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		for range 10_000 {
+			r.sink.failNext(errFlaky)
+		}
+		r.fill(1)
+		r.start()
+		for range 1000 {
+			r.events.Publish(notifier.Event{Type: notifier.Header, Height: 1})
+			time.Sleep(time.Millisecond)
+		}
+		require.Less(t, len(r.sink.seen()), 14, "about ten in a second")
+	})
+}
+
+type haltError struct{}
+
+func (haltError) Error() string   { return "halted by policy" }
+func (haltError) Permanent() bool { return true }
+
+func TestPermanentErrorsEndRun(t *testing.T) {
+	for _, err := range []error{
+		&block.Violation{Rule: block.ErrBrokenLink, Height: 1},
+		&block.Conflict[*block.SignedHeader]{Height: 1},
+		&block.Conflict[*block.Data]{Height: 1},
+		fmt.Errorf("pipeline: %w", haltError{}),
+	} {
+		t.Run(err.Error(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				r.fill(2)
+				r.sink.failNext(err, err)
+				r.start()
+				synctest.Wait()
+				require.ErrorIs(t, r.stop(), err)
+				require.Empty(t, r.events.Stats().Subscriptions)
+			})
+		})
+	}
+}
+
+// A rollback between fetch and Apply makes the sink refuse blocks that the
+// stores no longer hold. That is not the chain's fault.
+func TestARefusalCountsOnlyAfterAFreshRead(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.fill(10)
+		r.sink.next = 5
+		r.sink.failNext(&block.Violation{Rule: block.ErrBrokenLink, Height: 5})
+		r.sink.onErr = func() {
+			r.headers.truncate(3)
+			r.sink.next = 4
+		}
+		r.start()
+		synctest.Wait()
+		require.Equal(t, uint64(4), r.sink.Next())
+		r.addHeaders(r.headerView, 2, notifier.Local)
+		synctest.Wait()
+		require.Equal(t, []call{{5, 10, block.SourceP2P}, {4, 5, block.SourceDA}}, r.sink.seen())
+		require.NoError(t, r.stop())
+	})
+}
+
+func TestAStoreThatReturnsNothingIsAFailureNotASpin(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.fill(2)
+		r.params.Data = hollow{r.data}
+		r.start()
+		time.Sleep(time.Minute)
+		st := r.syncer.Stats()
+		require.Equal(t, "fetch from block 1: stores are at 2 and returned nothing of [1, 3)", st.Failure)
+		require.Less(t, st.Fetches, uint64(30))
+	})
+}
+
+// hollow holds nothing but says it does.
+type hollow struct{ syncer.Source[*block.Data] }
+
+func (hollow) GetRange(context.Context, uint64, uint64) ([]*block.Data, error) { return nil, nil }
+
+func TestASinkThatDoesNotMoveIsAFailureNotASpin(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.fill(2)
+		r.params.Sink = stubborn{}
+		r.start()
+		time.Sleep(time.Minute)
+		st := r.syncer.Stats()
+		require.Equal(t, "sink took blocks 1 to 2 and still wants 1", st.Failure)
+		require.Less(t, st.Fetches, uint64(30))
+	})
+}
+
+type stubborn struct{}
+
+func (stubborn) Next() uint64                                              { return 1 }
+func (stubborn) Apply(context.Context, []block.Block, block.Source) error { return nil }
+
+func TestInvariant10_Stops_WhereverItIs(t *testing.T) {
+	t.Run("idle", func(t *testing.T) {
+		bubble(t, func(t *testing.T, r *rig) {
+			r.start()
+			synctest.Wait()
+			requireStopsAtOnce(t, r)
+		})
+	})
+	t.Run("in a back-off", func(t *testing.T) {
+		bubble(t, func(t *testing.T, r *rig) {
+			r.fill(1)
+			r.sink.failNext(errFlaky)
+			r.start()
+			synctest.Wait()
+			requireStopsAtOnce(t, r)
+		})
+	})
+	t.Run("in Apply", func(t *testing.T) {
+		bubble(t, func(t *testing.T, r *rig) {
+			r.fill(1)
+			r.sink.slow = time.Hour
+			r.start()
+			synctest.Wait()
+			requireStopsAtOnce(t, r)
+		})
+	})
+	t.Run("before it began", func(t *testing.T) {
+		bubble(t, func(t *testing.T, r *rig) {
+			r.fill(1)
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			require.NoError(t, syncer.New(r.params).Run(ctx))
+			require.Empty(t, r.sink.seen())
+		})
+	})
+}
+
+func requireStopsAtOnce(t *testing.T, r *rig) {
+	t.Helper()
+	began := time.Now()
+	require.NoError(t, r.stop())
+	require.Zero(t, time.Since(began))
+	require.Empty(t, r.events.Stats().Subscriptions)
+}
+
+func TestWithoutNotifierItStillCatchesUpOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.params.Notifier = nil
+		r.fill(3)
+		r.start()
+		synctest.Wait()
+		require.Equal(t, uint64(4), r.sink.Next())
+	})
+}
