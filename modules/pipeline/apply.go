@@ -253,8 +253,11 @@ func (p *Pipeline) commit(ctx context.Context, blocks []block.Block, src block.S
 		return fmt.Errorf("commit blocks %d to %d: %w", blocks[0].Height(), blocks[len(blocks)-1].Height(), err)
 	}
 	p.waiting = waiting{}
-	p.state = p.states[len(p.states)-1]
-	for _, b := range blocks {
+	for i, b := range blocks {
+		if !bytes.Equal(p.state.NextProposer, p.states[i].NextProposer) {
+			p.since = p.states[i].NextHeight()
+		}
+		p.state = p.states[i]
 		p.recent.put(markOf(b.Header))
 		if b.Data != nil {
 			p.txs += uint64(len(b.Data.Txs))

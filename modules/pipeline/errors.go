@@ -40,8 +40,8 @@ func (e *EquivocationError) Error() string {
 // Permanent reports that trying again does not help.
 func (e *EquivocationError) Permanent() bool { return true }
 
-// RootError says that executing a block again gave another state root than the
-// first time.
+// RootError says that the executor has another state root after a height than it
+// had when the block was applied, or, before the first block, at first start.
 type RootError struct {
 	Height uint64
 	Got    []byte
@@ -50,8 +50,8 @@ type RootError struct {
 
 // Error names both roots.
 func (e *RootError) Error() string {
-	return fmt.Sprintf("replay of block %d gave state root %s, want %s: the executor's data is of another chain or "+
-		"damaged; delete the executor's data to replay all blocks", e.Height, root(e.Got), root(e.Want))
+	return fmt.Sprintf("executor has state root %s after block %d, want %s: its data is of another chain or "+
+		"damaged, or it is not deterministic; delete its data to replay all blocks", root(e.Got), e.Height, root(e.Want))
 }
 
 // Permanent reports that trying again does not help.

@@ -117,7 +117,7 @@ func (p *Pipeline) commitFinal(ctx context.Context) error {
 	f.height, f.hash = to, f.hashes[len(f.hashes)-1]
 	p.publish(p.next(p.snap.Load().Source, p.snap.Load().AppliedAt))
 	for i, hash := range f.hashes {
-		h := from + uint64(i) //nolint:gosec // an index
+		h := from + uint64(i)
 		delete(p.seen, h)
 		p.events.Final(h, hash)
 	}

@@ -84,10 +84,9 @@ func (p *Pipeline) sift(ctx context.Context, s *sieve, inc block.Inclusion) erro
 	case inc.Height < p.genesis.InitialHeight:
 		return nil
 	}
-	have, ok := s.known[inc.Height]
-	if !ok {
-		var err error
-		if have, err = p.included(ctx, inc.Height); err != nil {
+	if _, ok := s.known[inc.Height]; !ok {
+		have, err := p.included(ctx, inc.Height)
+		if err != nil {
 			return err
 		}
 		s.known[inc.Height] = have

@@ -29,7 +29,7 @@ func (p *Pipeline) Open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.state = st
+	p.state, p.since = st, st.NextHeight()
 	if err := p.align(ctx); err != nil {
 		return err
 	}
@@ -54,7 +54,18 @@ func (p *Pipeline) load(ctx context.Context) (block.State, error) {
 	case err != nil:
 		return block.State{}, fmt.Errorf("read state: %w", err)
 	}
-	return st, p.sameChain(ctx, st)
+	start, err := p.sameChain(ctx, st)
+	if err != nil || p.cfg.HeadersOnly {
+		return st, err
+	}
+	got, err := p.initChain(ctx)
+	if err != nil {
+		return st, err
+	}
+	if !bytes.Equal(got, start.AppHash) {
+		return st, &RootError{Height: p.genesis.InitialHeight - 1, Got: got, Want: start.AppHash}
+	}
+	return st, nil
 }
 
 // first makes and stores the state before the first block.
@@ -73,20 +84,21 @@ func (p *Pipeline) first(ctx context.Context) (block.State, error) {
 	return st, nil
 }
 
-// sameChain checks that the stored state grew from this genesis.
-func (p *Pipeline) sameChain(ctx context.Context, st block.State) error {
+// sameChain checks that the stored state grew from this genesis and returns the
+// state it started from.
+func (p *Pipeline) sameChain(ctx context.Context, st block.State) (block.State, error) {
 	if st.ChainID != p.genesis.ChainID || st.InitialHeight != p.genesis.InitialHeight {
-		return stateErrorf("the stored chain is %q from height %d, the genesis file is of %q from height %d: "+
+		return st, stateErrorf("the stored chain is %q from height %d, the genesis file is of %q from height %d: "+
 			"use the home of this chain", st.ChainID, st.InitialHeight, p.genesis.ChainID, p.genesis.InitialHeight)
 	}
 	start, err := p.store.StateAt(ctx, p.genesis.InitialHeight-1)
 	if err != nil {
-		return fmt.Errorf("read genesis state: %w", err)
+		return st, fmt.Errorf("read genesis state: %w", err)
 	}
 	if err := p.store.SaveGenesis(ctx, p.genesis, block.GenesisState(p.genesis, start.AppHash)); err != nil {
-		return fmt.Errorf("check genesis: %w", err)
+		return st, fmt.Errorf("check genesis: %w", err)
 	}
-	return nil
+	return start, nil
 }
 
 // align brings the executor to the applied height, when it can tell where it is.
@@ -104,13 +116,7 @@ func (p *Pipeline) align(ctx context.Context) error {
 			return err
 		}
 	}
-	if have < p.genesis.InitialHeight {
-		if err := p.initAgain(ctx); err != nil {
-			return err
-		}
-		have = p.genesis.InitialHeight - 1
-	}
-	return p.replay(ctx, have+1, applied(p.state))
+	return p.replay(ctx, max(have+1, p.genesis.InitialHeight), applied(p.state))
 }
 
 // rollback takes back what the executor did beyond the applied height.
@@ -135,22 +141,6 @@ func (p *Pipeline) rollback(ctx context.Context, provider heightProvider, have u
 			"delete its data to replay all blocks", now, to)
 	}
 	return now, nil
-}
-
-// initAgain prepares an executor that executed nothing yet or lost its data.
-func (p *Pipeline) initAgain(ctx context.Context) error {
-	start, err := p.store.StateAt(ctx, p.genesis.InitialHeight-1)
-	if err != nil {
-		return fmt.Errorf("read genesis state: %w", err)
-	}
-	got, err := p.initChain(ctx)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(got, start.AppHash) {
-		return &RootError{Height: p.genesis.InitialHeight - 1, Got: got, Want: start.AppHash}
-	}
-	return nil
 }
 
 // replay executes applied blocks again and checks every root.

@@ -63,6 +63,7 @@ type Pipeline struct {
 	told    map[reported]struct{}
 	blocks  uint64
 	txs     uint64
+	since   uint64 // the proposer is the same from this height on
 
 	snap   atomic.Pointer[Snapshot]
 	wakeMu sync.Mutex
@@ -93,7 +94,8 @@ func New(with Params) *Pipeline {
 		p.tracer = noop.NewTracerProvider().Tracer("")
 	}
 	p.state = block.GenesisState(p.genesis, nil)
-	p.snap.Store(&Snapshot{State: p.state})
+	p.since = p.state.NextHeight()
+	p.snap.Store(&Snapshot{State: p.state, since: p.since})
 	return p
 }
 
@@ -120,10 +122,10 @@ func (p *Pipeline) ready() error {
 // Expected returns the address that must sign a height, or nil when that is not
 // known. Above the next height it assumes that the proposer stays the same.
 func (p *Pipeline) Expected(height uint64) []byte {
-	st := p.snap.Load().State
+	s := p.snap.Load()
 	switch {
-	case height >= st.NextHeight():
-		return st.NextProposer
+	case height >= s.since:
+		return s.State.NextProposer
 	case height < p.genesis.InitialHeight:
 		return nil
 	}
@@ -133,6 +135,9 @@ func (p *Pipeline) Expected(height uint64) []byte {
 	}
 	return before.NextProposer
 }
+
+// State returns the state after the newest applied block.
+func (p *Pipeline) State() block.State { return p.snap.Load().State }
 
 // stored returns the stored header of an applied height.
 func (p *Pipeline) stored(ctx context.Context, height uint64) (*block.SignedHeader, error) {

@@ -15,6 +15,7 @@ type Store interface {
 	// StateAt returns the state after a height.
 	StateAt(ctx context.Context, height uint64) (block.State, error)
 	// SaveGenesis stores the state before the first block, and what chain this is.
+	// Again with the same genesis it changes nothing; with another it is an error.
 	SaveGenesis(ctx context.Context, g block.Genesis, st block.State) error
 	// Commit applies a batch as a whole or not at all.
 	Commit(ctx context.Context, b block.Batch) error
@@ -47,7 +48,8 @@ type Data interface {
 //
 //	Rollback(ctx context.Context, height uint64) error // height becomes the newest
 type Executor interface {
-	// InitChain returns the root before the first block. It may be called again.
+	// InitChain returns the root before the first block. It is called at every
+	// start, first of all, and returns the same root each time.
 	InitChain(ctx context.Context, g block.Genesis) ([]byte, error)
 	// ExecuteTxs executes one block. It is called again for a block when the
 	// node died, or the call failed, before the block was committed.

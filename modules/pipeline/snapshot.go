@@ -17,6 +17,8 @@ type Snapshot struct {
 	FinalHash   block.Hash
 	Blocks      uint64 // applied since start
 	Txs         uint64 // in them
+
+	since uint64
 }
 
 // Applied returns the newest applied height, 0 before the first block.
@@ -51,7 +53,7 @@ func (p *Pipeline) Changed() <-chan struct{} {
 func (p *Pipeline) next(src block.Source, at time.Time) *Snapshot {
 	s := &Snapshot{
 		State: p.state, AppliedAt: at, Source: src, Final: p.final.height, FinalHash: p.final.hash,
-		Blocks: p.blocks, Txs: p.txs,
+		Blocks: p.blocks, Txs: p.txs, since: p.since,
 	}
 	copy(s.AppliedHash[:], p.state.LastHeaderHash)
 	if at.IsZero() {

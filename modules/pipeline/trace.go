@@ -20,7 +20,7 @@ func (p *Pipeline) span(ctx context.Context, name string, wanted bool) (context.
 	if !wanted || !trace.SpanFromContext(ctx).IsRecording() {
 		return ctx, p.noSpan
 	}
-	return p.tracer.Start(ctx, name)
+	return p.tracer.Start(ctx, name) //nolint:spancheck // the caller ends it
 }
 
 func fail(s trace.Span, err error) {
