@@ -1,0 +1,27 @@
+// Package execution is the boundary between the node and the application that
+// runs on it, and holds the applications that ship with the node.
+//
+// An application implements [Executor], four methods, and as many of the
+// optional interfaces ([HeightProvider], [Rollbacker], [InfoProvider],
+// [Submitter], [TxNotifier], [HTTPProvider], [Lifecycle]) as it can keep; the
+// node finds them by type assertion. The package executiontest checks any
+// implementation against this contract:
+//
+//   - Deterministic. The root depends on the genesis and the blocks so far, not
+//     on clocks, map order, restarts, or how blocks were grouped.
+//   - Tolerant. A block may hold any bytes as transactions; what an application
+//     cannot use it skips, the same way on every node, without an error.
+//   - In order, one caller. The node calls InitChain, ExecuteTxs, SetFinal and
+//     Rollback one at a time, ExecuteTxs with ascending heights without gaps.
+//   - Repeatable. After a crash the node may hand over again what was executed
+//     already; the result must be the same as the first time.
+//   - A prefix survives. After a crash the state is that of some executed height,
+//     never something between two. It need not be the last one when the
+//     application implements [HeightProvider]: the node replays the rest.
+//
+// Two applications are kept on disk: "kv", a key-value store with a 32-byte
+// authenticated root, and "evolve-kv", byte-compatible with the test application
+// of ev-node. "noop" keeps nothing.
+//
+// It does not produce, verify or store blocks, and it does not open ports.
+package execution

@@ -1,0 +1,168 @@
+package execution
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/tandem-node/tandem/modules/block"
+)
+
+// Executor runs the transactions of a chain. The package comment has the rules
+// an implementation keeps.
+type Executor interface {
+	// InitChain prepares the state before the first block and returns its root. It
+	// is called at every start, also when blocks were executed already, and returns
+	// the same root each time.
+	InitChain(ctx context.Context, genesis block.Genesis) (root []byte, err error)
+
+	// GetTxs removes transactions from the mempool and returns them in the order
+	// they came, at most maxBytes in sum; nil when there are none or maxBytes is
+	// not positive. maxBytes is what a whole block may hold: a transaction larger
+	// than that can never be included and is dropped. It may be called while
+	// ExecuteTxs runs.
+	GetTxs(ctx context.Context, maxBytes int) ([][]byte, error)
+
+	// ExecuteTxs runs one block and returns the root after it. The first height is
+	// the genesis' initial height. The transactions are read only and may be kept
+	// only as copies; the returned root must not change afterwards. An error stops
+	// the block, not the chain: the node calls again, or stops when the error says
+	// that it is permanent (a method Permanent() bool).
+	ExecuteTxs(ctx context.Context, e block.Execution) (block.ExecResult, error)
+
+	// SetFinal says that the block at height can no longer be rolled back. It is
+	// called in ascending order and may be repeated.
+	SetFinal(ctx context.Context, height uint64) error
+}
+
+// HeightProvider is implemented by executors that know how far they got. The
+// node replays the blocks such an executor lacks, and rolls back what it has too
+// much of. One that does not is taken to be where the node is.
+type HeightProvider interface {
+	// LatestHeight returns the height of the last executed block, 0 before the first.
+	LatestHeight(ctx context.Context) (uint64, error)
+}
+
+// Rollbacker is implemented by executors that can undo blocks.
+type Rollbacker interface {
+	// Rollback restores the state after the block at height; the block before the
+	// initial height is the genesis state. A height that was not executed yet
+	// changes nothing; one that is too old is an error.
+	Rollback(ctx context.Context, height uint64) error
+}
+
+// InfoProvider is implemented by executors that describe themselves.
+type InfoProvider interface {
+	Info(ctx context.Context) (Info, error)
+}
+
+// Info describes an executor.
+type Info struct {
+	Name    string
+	Version string
+	Height  uint64 // last executed block, 0 before the first
+	Final   uint64 // last height given to SetFinal, as far as it is remembered
+	Root    []byte // state root at Height
+	MaxGas  uint64 // gas limit of a block, 0 for none
+}
+
+// Submitter is implemented by executors with a mempool.
+type Submitter interface {
+	// Submit queues a transaction for a later block. The bytes are copied. It never
+	// blocks: what does not fit is refused with one of the Err values below.
+	Submit(ctx context.Context, tx []byte) error
+}
+
+// TxNotifier is implemented by executors that say when transactions wait.
+type TxNotifier interface {
+	// TxsAvailable returns a channel that holds a value while transactions may be
+	// waiting. It is a hint: a receiver calls GetTxs and may get none.
+	TxsAvailable() <-chan struct{}
+}
+
+// HTTPProvider is implemented by executors with endpoints of their own.
+type HTTPProvider interface {
+	// Handler serves paths relative to its root. It is usable until Close.
+	Handler() http.Handler
+}
+
+// Lifecycle is implemented by executors that hold resources. Constructors do
+// not open anything; nothing else is called before Open and after Close.
+type Lifecycle interface {
+	Open(ctx context.Context) error
+	Close() error
+}
+
+// Reasons for refusing a call; wrapped errors add the numbers.
+var (
+	// ErrEmptyTx refuses a transaction without bytes.
+	ErrEmptyTx = errors.New("transaction is empty")
+	// ErrTxTooLarge refuses a transaction above the configured size.
+	ErrTxTooLarge = errors.New("transaction is too large")
+	// ErrMempoolFull refuses a transaction that exceeds the mempool's bounds.
+	ErrMempoolFull = errors.New("mempool is full")
+	// ErrDuplicateTx refuses a transaction that is queued already.
+	ErrDuplicateTx = errors.New("transaction is queued already")
+	// ErrNotInitialized says that InitChain was not called on this state.
+	ErrNotInitialized = errors.New("executor was not initialized, call InitChain first")
+)
+
+// HeightError says that a block does not follow the executed ones.
+type HeightError struct {
+	Height uint64 // of the refused block
+	Want   uint64 // the height that comes next
+}
+
+// Error names both heights.
+func (e *HeightError) Error() string {
+	return fmt.Sprintf("execute height %d: want height %d next", e.Height, e.Want)
+}
+
+// Permanent reports that trying again is useless.
+func (e *HeightError) Permanent() bool { return true }
+
+// RootError says that a block builds on another state than the executor's.
+type RootError struct {
+	Height uint64 // of the refused block
+	Have   []byte // the executor's root
+	Want   []byte // the root the block builds on
+}
+
+// Error shows the beginning of both roots.
+func (e *RootError) Error() string {
+	const shown = 16
+	return fmt.Sprintf("execute height %d: it builds on state root %X (%d bytes), the executor has %X (%d bytes)",
+		e.Height, e.Want[:min(shown, len(e.Want))], len(e.Want), e.Have[:min(shown, len(e.Have))], len(e.Have))
+}
+
+// Permanent reports that trying again is useless.
+func (e *RootError) Permanent() bool { return true }
+
+// RollbackError says that a height is older than what can be restored.
+type RollbackError struct {
+	Height uint64 // asked for
+	Oldest uint64 // lowest height that can be restored
+}
+
+// Error names both heights.
+func (e *RollbackError) Error() string {
+	return fmt.Sprintf("roll back to height %d: the oldest kept is %d", e.Height, e.Oldest)
+}
+
+// Permanent reports that trying again is useless.
+func (e *RollbackError) Permanent() bool { return true }
+
+// GenesisError says that the state on disk belongs to another chain.
+type GenesisError struct {
+	Have block.Hash // hash of the genesis on disk
+	Want block.Hash // hash of the genesis given
+}
+
+// Error names both genesis hashes.
+func (e *GenesisError) Error() string {
+	return fmt.Sprintf("execution state belongs to the chain with genesis %s, this node's genesis is %s", e.Have.Short(), e.Want.Short())
+}
+
+// Permanent reports that trying again is useless.
+func (e *GenesisError) Permanent() bool { return true }
