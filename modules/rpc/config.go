@@ -1,0 +1,39 @@
+package rpc
+
+import (
+	"fmt"
+	"net"
+	"time"
+)
+
+// Config of the server.
+type Config struct {
+	// Address is host:port; port 0 takes a free one. Empty turns the server off.
+	Address string `koanf:"address"`
+	// MaxRequestBytes bounds the body of one request.
+	MaxRequestBytes int `koanf:"max_request_bytes"`
+	// ReadTimeout bounds the time a client takes to send a request.
+	ReadTimeout time.Duration `koanf:"read_timeout"`
+}
+
+// Default serves loopback only.
+func Default() Config {
+	return Config{Address: "127.0.0.1:7331", MaxRequestBytes: 6 << 20, ReadTimeout: 30 * time.Second}
+}
+
+// Validate returns one error that names the key, the value and what was expected.
+func (c Config) Validate() error {
+	if c.Address == "" {
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(c.Address); err != nil {
+		return fmt.Errorf("rpc.address is %q, want host:port like 127.0.0.1:7331", c.Address)
+	}
+	if c.MaxRequestBytes < 1<<10 {
+		return fmt.Errorf("rpc.max_request_bytes is %d, want at least 1024", c.MaxRequestBytes)
+	}
+	if c.ReadTimeout <= 0 {
+		return fmt.Errorf("rpc.read_timeout is %s, want more than 0", c.ReadTimeout)
+	}
+	return nil
+}

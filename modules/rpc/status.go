@@ -1,0 +1,88 @@
+package rpc
+
+import "time"
+
+// Status is what a node knows of itself, as /status serves it.
+type Status struct {
+	Version string `json:"version"`
+	Role    string `json:"role"`
+	ChainID string `json:"chain_id"`
+	Genesis string `json:"genesis_hash"`
+	NodeID  string `json:"node_id"`
+
+	Heads   Heads   `json:"heads"`
+	Applied Applied `json:"applied"`
+	Final   Final   `json:"final"`
+	Lag     Lag     `json:"lag"`
+	P2P     P2P     `json:"p2p"`
+	DA      DA      `json:"da"`
+
+	Sequencer *Sequencer `json:"sequencer,omitempty"`
+	// WaitingFor is the one reason the node makes no progress; empty when it has
+	// all there is.
+	WaitingFor string `json:"waiting_for,omitempty"`
+}
+
+// Heads are the heights of the stores.
+type Heads struct {
+	Header  uint64 `json:"header"`
+	Data    uint64 `json:"data"`
+	Applied uint64 `json:"applied"`
+	Final   uint64 `json:"final"`
+}
+
+// Applied is the last block verified, executed and committed here.
+type Applied struct {
+	Hash      string    `json:"hash,omitempty"`
+	StateRoot string    `json:"state_root,omitempty"` // hex, cut when over 64 bytes
+	BlockTime time.Time `json:"block_time"`
+	At        time.Time `json:"at"`
+}
+
+// Final is the last block seen on DA with the applied hash.
+type Final struct {
+	HeaderDA uint64 `json:"header_da_height,omitempty"`
+	DataDA   uint64 `json:"data_da_height,omitempty"`
+}
+
+// Lag is the distance to the best head this node knows of.
+type Lag struct {
+	Blocks uint64  `json:"blocks"`
+	Final  uint64  `json:"final_blocks"`
+	Rate   float64 `json:"blocks_per_second"`
+}
+
+// P2P is the fast source.
+type P2P struct {
+	Enabled bool     `json:"enabled"`
+	Peers   int      `json:"peers"`
+	Target  uint64   `json:"target"` // best height a peer proved or claimed
+	Error   string   `json:"last_error,omitempty"`
+	Listen  []string `json:"listen,omitempty"`
+}
+
+// DA is the true source.
+type DA struct {
+	Enabled bool      `json:"enabled"`
+	Head    uint64    `json:"head"`
+	Cursor  uint64    `json:"cursor"` // next DA height to read
+	LastOK  time.Time `json:"last_ok"`
+	Error   string    `json:"last_error,omitempty"`
+}
+
+// Sequencer is the state of block production.
+type Sequencer struct {
+	Produced        uint64 `json:"produced"`
+	PendingHeaders  uint64 `json:"pending_headers"` // not yet on DA
+	PendingData     uint64 `json:"pending_data"`
+	SubmittedHeader uint64 `json:"submitted_header"`
+	SubmittedData   uint64 `json:"submitted_data"`
+	Paused          bool   `json:"paused"`
+	Error           string `json:"last_error,omitempty"`
+}
+
+// Readiness is the answer of /health/ready.
+type Readiness struct {
+	Ready  bool   `json:"ready"`
+	Reason string `json:"reason,omitempty"`
+}

@@ -1,0 +1,175 @@
+package rpc
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"connectrpc.com/connect"
+	header "github.com/celestiaorg/go-header"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/tandem-node/tandem/modules/block"
+	pb "github.com/tandem-node/tandem/modules/rpc/evnodev1"
+)
+
+// storeService implements evnode.v1.StoreService.
+type storeService struct{ p Params }
+
+// GetBlock returns a block by height or hash. A missing block is an internal
+// error, as with ev-node (evolve-wire §8).
+func (s *storeService) GetBlock(ctx context.Context, req *connect.Request[pb.GetBlockRequest]) (*connect.Response[pb.GetBlockResponse], error) {
+	h, err := s.header(ctx, req.Msg)
+	if err != nil {
+		return nil, err
+	}
+	out := &pb.GetBlockResponse{Block: &pb.Block{Header: protoHeader(h)}}
+	if s.p.Data != nil {
+		if d, err := stored(ctx, s.p.Data, h.Height()); err == nil {
+			out.Block.Data = protoData(d)
+		}
+	}
+	if in, err := s.p.Chain.Inclusion(ctx, h.Height()); err == nil {
+		out.HeaderDaHeight, out.DataDaHeight = in.HeaderDA, in.DataDA
+		if h.IsEmpty() {
+			out.DataDaHeight = in.HeaderDA // nothing is posted for empty data
+		}
+	}
+	return connect.NewResponse(out), nil
+}
+
+func (s *storeService) header(ctx context.Context, req *pb.GetBlockRequest) (*block.SignedHeader, error) {
+	switch id := req.GetIdentifier().(type) {
+	case *pb.GetBlockRequest_Height:
+		height := id.Height
+		if height == 0 {
+			state, err := s.p.Chain.State(ctx)
+			if err != nil {
+				return nil, connect.NewError(connect.CodeInternal, fmt.Errorf("latest block: %w", err))
+			}
+			height = state.LastHeight
+		}
+		h, err := stored(ctx, s.p.Headers, height)
+		if err != nil {
+			return nil, connect.NewError(connect.CodeInternal, fmt.Errorf("block %d: %w", height, err))
+		}
+		return h, nil
+	case *pb.GetBlockRequest_Hash:
+		h, err := s.p.Headers.Get(ctx, id.Hash)
+		if err != nil {
+			return nil, connect.NewError(connect.CodeInternal, fmt.Errorf("block %X: %w", id.Hash, err))
+		}
+		return h, nil
+	default:
+		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("no identifier: set height or hash"))
+	}
+}
+
+// stored reads what is there and never waits for heights to come.
+func stored[H header.Header[H]](ctx context.Context, s header.Store[H], height uint64) (H, error) {
+	if height > s.Height() {
+		var none H
+		return none, header.ErrNotFound
+	}
+	return s.GetByHeight(ctx, height) //nolint:wrapcheck // the caller names the height
+}
+
+// GetState returns the state after the last applied block.
+func (s *storeService) GetState(ctx context.Context, _ *connect.Request[emptypb.Empty]) (*connect.Response[pb.GetStateResponse], error) {
+	state, err := s.p.Chain.State(ctx)
+	if err != nil {
+		return nil, connect.NewError(connect.CodeInternal, fmt.Errorf("state: %w", err))
+	}
+	return connect.NewResponse(&pb.GetStateResponse{State: protoState(state)}), nil
+}
+
+// GetMetadata answers the names ev-node stores its figures under (evolve-wire §7.4).
+func (s *storeService) GetMetadata(ctx context.Context, req *connect.Request[pb.GetMetadataRequest]) (*connect.Response[pb.GetMetadataResponse], error) {
+	n, err := s.metadata(ctx, req.Msg.GetKey())
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&pb.GetMetadataResponse{Value: binary.LittleEndian.AppendUint64(nil, n)}), nil
+}
+
+func (s *storeService) metadata(ctx context.Context, key string) (uint64, error) {
+	var n uint64
+	header, data := s.p.Chain.Submitted()
+	switch {
+	case key == "":
+		return 0, connect.NewError(connect.CodeInvalidArgument, errors.New("key is empty"))
+	case key == "d":
+		n = s.p.Chain.Final()
+	case key == "gdh":
+		n = s.p.Chain.GenesisDAHeight()
+	case key == "last-submitted-header-height":
+		n = header
+	case key == "last-submitted-data-height":
+		n = data
+	case strings.HasPrefix(key, "rhb/"):
+		n = s.included(ctx, strings.TrimPrefix(key, "rhb/"))
+	}
+	if n == 0 {
+		return 0, connect.NewError(connect.CodeNotFound, fmt.Errorf("no metadata for key %q", key))
+	}
+	return n, nil
+}
+
+// included answers "<height>/h" and "<height>/d" with DA heights, 0 when unknown.
+func (s *storeService) included(ctx context.Context, key string) uint64 {
+	number, half, _ := strings.Cut(key, "/")
+	height, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || height > s.p.Chain.Final() {
+		return 0
+	}
+	in, err := s.p.Chain.Inclusion(ctx, height)
+	switch {
+	case err != nil:
+		return 0
+	case half == "h":
+		return in.HeaderDA
+	case half == "d" && in.DataDA != 0:
+		return in.DataDA
+	case half == "d":
+		return in.HeaderDA // empty data
+	default:
+		return 0
+	}
+}
+
+// GetGenesisDaHeight returns the DA height of the first included block.
+func (s *storeService) GetGenesisDaHeight(context.Context, *connect.Request[emptypb.Empty]) (*connect.Response[pb.GetGenesisDaHeightResponse], error) {
+	n := s.p.Chain.GenesisDAHeight()
+	if n == 0 {
+		return nil, connect.NewError(connect.CodeNotFound, errors.New("no block was seen on DA yet"))
+	}
+	return connect.NewResponse(&pb.GetGenesisDaHeightResponse{Height: n}), nil
+}
+
+// GetP2PStoreInfo describes both stores.
+func (s *storeService) GetP2PStoreInfo(ctx context.Context, _ *connect.Request[emptypb.Empty]) (*connect.Response[pb.GetP2PStoreInfoResponse], error) {
+	out := &pb.GetP2PStoreInfoResponse{Stores: []*pb.P2PStoreSnapshot{snapshot(ctx, "Header Store", s.p.Headers)}}
+	if s.p.Data != nil {
+		out.Stores = append(out.Stores, snapshot(ctx, "Data Store", s.p.Data))
+	}
+	return connect.NewResponse(out), nil
+}
+
+func snapshot[H header.Header[H]](ctx context.Context, label string, s header.Store[H]) *pb.P2PStoreSnapshot {
+	out := &pb.P2PStoreSnapshot{Label: label, Height: s.Height()}
+	if head, err := s.Head(ctx); err == nil {
+		out.Head = entry(head)
+	}
+	if tail, err := s.Tail(ctx); err == nil {
+		out.Tail = entry(tail)
+	}
+	return out
+}
+
+func entry[H header.Header[H]](h H) *pb.P2PStoreEntry {
+	return &pb.P2PStoreEntry{Height: h.Height(), Hash: h.Hash(), Time: timestamppb.New(h.Time())}
+}
