@@ -1,0 +1,167 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/telemetry/names"
+)
+
+// errLie marks answers no honest peer gives.
+var errLie = errors.New("peer lied")
+
+// answer is what a peer said to one request.
+type answer[H any] struct {
+	items []H   // checked, in order, from the first height asked for
+	bytes int64 // their encoded size
+	err   error // why there is not more; nil when the answer is complete
+}
+
+// fetch asks one peer for a span and checks what comes. It keeps the good
+// prefix, whatever happens behind it.
+func (e *Exchange[H]) fetch(ctx context.Context, p peer.ID, s span) answer[H] {
+	ctx, end := e.tracer.Start(ctx, names.SpanRange, trace.WithAttributes(
+		attribute.String(names.AttrKind, e.kind.String()), attribute.String(names.AttrPeer, p.String()),
+		attribute.Int64(names.AttrFromHeight, int64(s.from)), attribute.Int64(names.AttrToHeight, int64(s.to)))) //nolint:gosec // heights
+	defer end.End()
+	a := e.ask(ctx, p, request{origin: s.from, amount: s.to - s.from})
+	for i, item := range a.items {
+		if want := s.from + uint64(i); item.Height() != want { //nolint:gosec // i < 64
+			a.items = a.items[:i]
+			a.err = fmt.Errorf("%w: item %d, want %d", errLie, item.Height(), want)
+			break
+		}
+	}
+	e.check(&a, s.heads)
+	if len(a.items) == 0 && a.err == nil {
+		a.err = fmt.Errorf("%w: empty answer", errMalformed)
+	}
+	return a
+}
+
+// head asks one peer for its newest item.
+func (e *Exchange[H]) head(ctx context.Context, p peer.ID) answer[H] {
+	a := e.ask(ctx, p, request{amount: 1})
+	e.check(&a, nil)
+	if len(a.items) == 0 && a.err == nil {
+		a.err = fmt.Errorf("%w: empty answer", errMalformed)
+	}
+	return a
+}
+
+// check drops the items that are not good.
+func (e *Exchange[H]) check(a *answer[H], heads []*block.SignedHeader) {
+	n, err := e.rules.check(a.items, heads)
+	if err == nil {
+		return
+	}
+	a.items = a.items[:n]
+	a.err = err
+	if !innocent(err) {
+		a.err = fmt.Errorf("%w: %w", errLie, err)
+	}
+}
+
+// ask sends one request and reads the answer.
+func (e *Exchange[H]) ask(ctx context.Context, p peer.ID, r request) answer[H] {
+	// A slow answer is fine as long as it moves; even so it ends at some time.
+	const slack = 4
+	ctx, cancel := context.WithTimeout(ctx, slack*e.cfg.RequestTimeout)
+	defer cancel()
+	e.counts.requests.Add(1)
+	opening, opened := context.WithTimeout(network.WithNoDial(ctx, "range request"), e.cfg.RequestTimeout)
+	s, err := e.host.NewStream(opening, p, e.proto)
+	opened()
+	if err != nil {
+		return answer[H]{err: fmt.Errorf("open stream: %w", err)}
+	}
+	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
+	bufs := e.bufs.Get().(*buffers) //nolint:forcetypeassert // the pool holds nothing else
+	defer func() { bufs.release(); e.bufs.Put(bufs) }()
+	if err := s.SetDeadline(time.Now().Add(e.cfg.RequestTimeout)); err != nil {
+		_ = s.Reset()
+		return answer[H]{err: fmt.Errorf("deadline: %w", err)}
+	}
+	if _, err := s.Write(r.appendFrame(make([]byte, 0, 64))); err != nil {
+		_ = s.Reset()
+		return answer[H]{err: fmt.Errorf("write: %w", err)}
+	}
+	if err := s.CloseWrite(); err != nil {
+		_ = s.Reset()
+		return answer[H]{err: fmt.Errorf("close write: %w", err)}
+	}
+	a := e.read(s, bufs, int(r.amount)) //nolint:gosec // at most 64
+	if a.err != nil || len(a.items) == int(r.amount) {
+		_ = s.Reset() // whatever else comes is not wanted
+	} else {
+		_ = s.Close()
+	}
+	return a
+}
+
+// read takes up to amount items off a stream.
+func (e *Exchange[H]) read(s network.Stream, bufs *buffers, amount int) answer[H] {
+	var a answer[H]
+	r := bufs.reader(&moving{stream: s, patience: e.cfg.RequestTimeout})
+	for len(a.items) < amount {
+		var err error
+		if bufs.body, err = readFrame(r, bufs.body, block.MaxFrameBytes); err != nil {
+			if errors.Is(err, block.ErrTooLarge) {
+				err = fmt.Errorf("%w: %w", errLie, err)
+			}
+			if !errors.Is(err, io.EOF) || len(a.items) == 0 {
+				a.err = err
+			}
+			return a
+		}
+		body, err := decodeResponse(bufs.body)
+		if errors.Is(err, errNotFound) {
+			a.err = err
+			return a
+		}
+		var item H
+		if err == nil {
+			item, err = e.rules.decode(body)
+		}
+		if err != nil {
+			a.err = fmt.Errorf("%w: %w", errLie, err)
+			return a
+		}
+		if a.items == nil {
+			a.items = make([]H, 0, amount)
+		}
+		a.items = append(a.items, item)
+		a.bytes += int64(len(body))
+		if a.bytes >= int64(e.cfg.ResponseBytes) {
+			return a
+		}
+	}
+	return a
+}
+
+// moving is a stream whose reads time out only when nothing arrives.
+type moving struct {
+	stream   network.Stream
+	patience time.Duration
+	since    int
+}
+
+// Read renews the deadline every so many bytes: a trickle is not progress.
+func (m *moving) Read(b []byte) (int, error) {
+	const worth = 128 << 10
+	n, err := m.stream.Read(b)
+	if m.since += n; m.since >= worth {
+		m.since = 0
+		_ = m.stream.SetReadDeadline(time.Now().Add(m.patience))
+	}
+	return n, err //nolint:wrapcheck // io.EOF must stay visible
+}

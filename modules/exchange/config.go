@@ -1,0 +1,103 @@
+package exchange
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/tandem-node/tandem/modules/block"
+)
+
+// Config bounds an exchange. Sizes are in bytes and hold per kind.
+type Config struct {
+	// RequestTimeout ends a request that makes no progress for this long.
+	RequestTimeout time.Duration `koanf:"request_timeout"`
+	// InFlight is the most requests under way at once.
+	InFlight int `koanf:"in_flight"`
+	// QueueBytes bounds what was fetched and not yet appended. When it is
+	// reached no more is requested.
+	QueueBytes int `koanf:"queue_bytes"`
+	// ParkHeights and ParkBytes bound gossip that arrived ahead of its turn. The
+	// items farthest ahead give way and are fetched by range later.
+	ParkHeights int `koanf:"park_heights"`
+	ParkBytes   int `koanf:"park_bytes"`
+	// GossipBytes bounds gossip under check. More is ignored.
+	GossipBytes int `koanf:"gossip_bytes"`
+	// DataWait is how long gossiped data waits for its header.
+	DataWait time.Duration `koanf:"data_wait"`
+	// Grace is how long a small gap waits for gossip before it is requested.
+	Grace time.Duration `koanf:"grace"`
+	// RetryMin and RetryMax bound the back-off from a peer that failed.
+	RetryMin time.Duration `koanf:"retry_min"`
+	RetryMax time.Duration `koanf:"retry_max"`
+	// Serve and ServePeer are the most requests answered at once, over all and
+	// per peer. Requests over Serve wait; a peer over ServePeer is refused.
+	Serve     int `koanf:"serve"`
+	ServePeer int `koanf:"serve_peer"`
+	// ServeTimeout bounds each read and write of an answer.
+	ServeTimeout time.Duration `koanf:"serve_timeout"`
+	// ResponseBytes caps an answer, given or taken; one item always fits.
+	ResponseBytes int `koanf:"response_bytes"`
+}
+
+// Default returns the configuration that fits most nodes.
+func Default() Config {
+	return Config{
+		RequestTimeout: 8 * time.Second,
+		InFlight:       16,
+		QueueBytes:     64 << 20,
+		ParkHeights:    512,
+		ParkBytes:      16 << 20,
+		GossipBytes:    64 << 20,
+		DataWait:       2 * time.Second,
+		Grace:          100 * time.Millisecond,
+		RetryMin:       200 * time.Millisecond,
+		RetryMax:       10 * time.Second,
+		Serve:          32,
+		ServePeer:      24,
+		ServeTimeout:   10 * time.Second,
+		ResponseBytes:  8 << 20,
+	}
+}
+
+// Validate returns one error that names the key, the value and what was expected.
+func (c Config) Validate() error {
+	for _, d := range []struct {
+		key string
+		val time.Duration
+	}{
+		{"request_timeout", c.RequestTimeout},
+		{"data_wait", c.DataWait},
+		{"retry_min", c.RetryMin},
+		{"retry_max", c.RetryMax},
+		{"serve_timeout", c.ServeTimeout},
+	} {
+		if d.val <= 0 {
+			return fmt.Errorf("%s is %s, want more than 0", d.key, d.val)
+		}
+	}
+	for _, n := range []struct {
+		key string
+		val int
+	}{
+		{"in_flight", c.InFlight},
+		{"queue_bytes", c.QueueBytes},
+		{"park_heights", c.ParkHeights},
+		{"park_bytes", c.ParkBytes},
+		{"serve", c.Serve},
+		{"serve_peer", c.ServePeer},
+		{"response_bytes", c.ResponseBytes},
+	} {
+		if n.val <= 0 {
+			return fmt.Errorf("%s is %d, want at least 1", n.key, n.val)
+		}
+	}
+	switch {
+	case c.Grace < 0:
+		return fmt.Errorf("grace is %s, want at least 0", c.Grace)
+	case c.RetryMax < c.RetryMin:
+		return fmt.Errorf("retry_max is %s, want at least retry_min, %s", c.RetryMax, c.RetryMin)
+	case c.GossipBytes < block.MaxFrameBytes:
+		return fmt.Errorf("gossip_bytes is %d, want at least %d, one item", c.GossipBytes, block.MaxFrameBytes)
+	}
+	return nil
+}

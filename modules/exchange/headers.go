@@ -1,0 +1,126 @@
+package exchange
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tandem-node/tandem/modules/block"
+)
+
+// headerRules judges headers by signature and proposer.
+type headerRules struct {
+	genesis   block.Genesis
+	proposers Proposers
+	now       func() time.Time
+}
+
+func (r *headerRules) decode(b []byte) (*block.SignedHeader, error) {
+	return block.DecodeSignedHeader(b) //nolint:wrapcheck // names itself
+}
+
+// same compares signatures too: the header hash does not cover them, and what is
+// relayed unchecked must be what was checked.
+func (r *headerRules) same(a, b *block.SignedHeader) bool {
+	return a.Digest() == b.Digest() && bytes.Equal(a.Signature, b.Signature) && bytes.Equal(a.Signer.PubKey, b.Signer.PubKey) &&
+		bytes.Equal(a.Signer.Address, b.Signer.Address)
+}
+
+func (r *headerRules) await(context.Context, *block.SignedHeader) ([]*block.SignedHeader, error) {
+	return nil, nil
+}
+
+func (r *headerRules) check(items []*block.SignedHeader, _ []*block.SignedHeader) (int, error) {
+	now := r.now()
+	good, bad := len(items), error(nil)
+	for i, h := range items {
+		if err := r.basic(h, now); err != nil {
+			good, bad = i, err
+			break
+		}
+	}
+	if n, err := block.VerifySignatures(items[:good]); err != nil {
+		return n, err //nolint:wrapcheck // names the header and the rule
+	}
+	return good, bad
+}
+
+func (r *headerRules) basic(h *block.SignedHeader, now time.Time) error {
+	height := h.Height()
+	switch {
+	case h.ChainID() != r.genesis.ChainID:
+		return &block.Violation{Rule: block.ErrWrongChain, Height: height, Got: h.ChainID(), Want: r.genesis.ChainID}
+	case height < r.genesis.InitialHeight:
+		return &block.Violation{
+			Rule: block.ErrWrongHeight, Height: height,
+			Got: fmt.Sprint(height), Want: fmt.Sprintf("at least %d", r.genesis.InitialHeight),
+		}
+	}
+	if err := block.VerifyBasic(h, now); err != nil {
+		return err //nolint:wrapcheck // names the header and the rule
+	}
+	want := r.proposers.Expected(height)
+	if len(want) == 0 {
+		if bytes.Equal(h.Header.ProposerAddress, r.genesis.ProposerAddress) {
+			return nil
+		}
+		return fmt.Errorf("header %d: %w", height, errUnproven)
+	}
+	if !bytes.Equal(h.Header.ProposerAddress, want) {
+		return &block.Violation{
+			Rule: block.ErrUnexpectedProposer, Height: height,
+			Got: fmt.Sprintf("%X", h.Header.ProposerAddress), Want: fmt.Sprintf("%X", want),
+		}
+	}
+	return nil
+}
+
+func (r *headerRules) link(prev, next *block.SignedHeader) error {
+	if !prev.IsZero() {
+		return block.VerifyLink(prev, next) //nolint:wrapcheck // names the header and the rule
+	}
+	return first(r.genesis, next, next.LastHeader(), block.ErrBrokenLink)
+}
+
+// first checks the item no other comes before.
+func first[H Item[H]](g block.Genesis, item H, last []byte, broken block.Rule) error {
+	switch {
+	case item.Height() != g.InitialHeight:
+		return &block.Violation{
+			Rule: block.ErrWrongHeight, Height: item.Height(),
+			Got: fmt.Sprint(item.Height()), Want: fmt.Sprint(g.InitialHeight),
+		}
+	case len(last) != 0:
+		return &block.Violation{Rule: broken, Height: item.Height(), Got: fmt.Sprintf("%X", last), Want: "nothing"}
+	}
+	return nil
+}
+
+func (r *headerRules) mend(_, item *block.SignedHeader, _ []*block.SignedHeader) (*block.SignedHeader, bool) {
+	return item, false
+}
+
+func (r *headerRules) plan(_ context.Context, from, to uint64) ([]span, error) {
+	const most = 8 // spans at once; the rest is planned when there is room
+	var out []span
+	for from < to && len(out) < most {
+		end := min(to, from+maxItems)
+		out = append(out, span{from: from, to: end})
+		from = end
+	}
+	return out, nil
+}
+
+func (r *headerRules) synth(*block.SignedHeader, []*block.SignedHeader) []*block.SignedHeader {
+	return nil
+}
+
+func (r *headerRules) target() (uint64, bool) { return 0, false }
+
+func (r *headerRules) hinted(item *block.SignedHeader, hint uint64) *block.SignedHeader {
+	if item.DAHint == hint {
+		return item
+	}
+	return item.WithDAHint(hint)
+}

@@ -1,0 +1,92 @@
+package exchange
+
+import (
+	"time"
+
+	header "github.com/celestiaorg/go-header"
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/modules/block"
+)
+
+// Network is the libp2p host and its pubsub. It is asked for them when Run
+// starts, not before.
+type Network interface {
+	Host() host.Host
+	PubSub() *pubsub.PubSub
+}
+
+// Proposers knows who must sign.
+type Proposers interface {
+	// Expected returns the address that must sign a height; nil when it is not
+	// known, and then the genesis proposer is the only one accepted.
+	Expected(height uint64) []byte
+}
+
+// Hint returns the DA height a half of a block was seen at; 0 when not seen.
+type Hint func(height uint64) uint64
+
+// HeaderParams is what an exchange of headers needs. Hint, Now, Log, Tracer,
+// Conflicts and Blame may be nil.
+type HeaderParams struct {
+	Network   Network
+	Store     header.Store[*block.SignedHeader]
+	Genesis   block.Genesis
+	Proposers Proposers
+	Hint      Hint
+	Now       func() time.Time
+	Config    Config
+	Log       *zap.Logger
+	Tracer    trace.Tracer
+	// Conflicts hears of two headers of one height, both signed by the proposer.
+	// It must not block. The peer is the one that sent the second.
+	Conflicts func(*block.Conflict[*block.SignedHeader], peer.ID)
+	// Blame hears of peers that sent what no honest peer sends. It must not block.
+	Blame func(peer.ID, error)
+}
+
+// DataParams is what an exchange of data needs. Hint, Now, Log, Tracer,
+// Conflicts and Blame may be nil.
+type DataParams struct {
+	Network Network
+	Store   header.Store[*block.Data]
+	Headers header.Store[*block.SignedHeader]
+	// HeaderEvents subscribes to new headers in Headers: a wake-up per change,
+	// coalesced, and the function that ends the subscription.
+	HeaderEvents func() (<-chan struct{}, func())
+	Genesis      block.Genesis
+	Hint         Hint
+	Now          func() time.Time
+	Config       Config
+	Log          *zap.Logger
+	Tracer       trace.Tracer
+	// Conflicts hears of two data items of one height. It must not block.
+	Conflicts func(*block.Conflict[*block.Data], peer.ID)
+	// Blame hears of peers that sent what no honest peer sends. It must not block.
+	Blame func(peer.ID, error)
+}
+
+// NewHeaders returns an exchange of headers. It starts nothing.
+func NewHeaders(p HeaderParams) *Exchange[*block.SignedHeader] {
+	return newExchange(core[*block.SignedHeader]{
+		net: p.Network, store: p.Store, cfg: p.Config, hint: p.Hint, now: p.Now, log: p.Log, tracer: p.Tracer,
+		conflicts: p.Conflicts, blame: p.Blame, genesis: p.Genesis, kind: block.KindHeader,
+	}, func(now func() time.Time) rules[*block.SignedHeader] {
+		return &headerRules{genesis: p.Genesis, proposers: p.Proposers, now: now}
+	})
+}
+
+// NewData returns an exchange of data, which follows the header store. It
+// starts nothing.
+func NewData(p DataParams) *Exchange[*block.Data] {
+	return newExchange(core[*block.Data]{
+		net: p.Network, store: p.Store, cfg: p.Config, hint: p.Hint, now: p.Now, log: p.Log, tracer: p.Tracer,
+		conflicts: p.Conflicts, blame: p.Blame, genesis: p.Genesis, kind: block.KindData, headers: p.HeaderEvents,
+	}, func(now func() time.Time) rules[*block.Data] {
+		return &dataRules{genesis: p.Genesis, headers: p.Headers, now: now, wait: p.Config.DataWait, ahead: p.Config.ParkHeights}
+	})
+}

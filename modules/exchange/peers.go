@@ -1,0 +1,204 @@
+package exchange
+
+import (
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// source is a connected peer that speaks the protocol.
+type source struct {
+	id     peer.ID
+	flying int       // requests under way
+	limit  int       // most requests at once: grows by success, halves by failure
+	fails  int       // in a row
+	rest   time.Time // not asked before
+	// lacks and lacksUntil remember what it said it does not have.
+	lacks      uint64
+	lacksUntil time.Time
+	misses     int // such answers in a row
+
+	asked   bool      // a head request is under way or was answered
+	tries   int       // head requests that failed
+	askNext time.Time // when to ask for its head again
+}
+
+// peerSet is the connected peers that speak the protocol.
+type peerSet struct {
+	mu  sync.Mutex
+	set map[peer.ID]*source
+	cfg Config
+}
+
+// A new peer starts with this many requests at once.
+const firstLimit = 4
+
+func (ps *peerSet) init(cfg Config) {
+	ps.set = make(map[peer.ID]*source)
+	ps.cfg = cfg
+}
+
+func (ps *peerSet) count() int {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return len(ps.set)
+}
+
+// add reports whether the peer is new.
+func (ps *peerSet) add(id peer.ID) bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if _, ok := ps.set[id]; ok {
+		return false
+	}
+	ps.set[id] = &source{id: id, limit: min(firstLimit, ps.cfg.InFlight)}
+	return true
+}
+
+func (ps *peerSet) remove(id peer.ID) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	delete(ps.set, id)
+}
+
+// has notes that a peer sent an item by gossip: it may have what it lacked.
+func (ps *peerSet) has(id peer.ID, height uint64) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if s, ok := ps.set[id]; ok && height >= s.lacks {
+		s.lacksUntil, s.misses = time.Time{}, 0
+	}
+}
+
+// pick returns a peer to ask for a height, not last if there is another, and
+// counts the request. Otherwise it returns when to try again: zero when only a
+// new peer or the end of a request can help.
+func (ps *peerSet) pick(height uint64, last peer.ID, now time.Time) (id peer.ID, at time.Time, ok bool) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	var best *source
+	for _, s := range ps.set {
+		until := s.rest
+		if height >= s.lacks && s.lacksUntil.After(until) {
+			until = s.lacksUntil
+		}
+		switch {
+		case until.After(now):
+			at = earlier(at, until)
+		case s.flying >= s.limit:
+		case best == nil, best.id == last && s.id != last:
+			best = s
+		case s.id == last && best.id != last:
+		case s.flying*best.limit < best.flying*s.limit: // the less busy, in proportion
+			best = s
+		}
+	}
+	if best == nil {
+		return "", at, false
+	}
+	best.flying++
+	return best.id, time.Time{}, true
+}
+
+// done notes the outcome of a request.
+func (ps *peerSet) done(id peer.ID, o outcome, height uint64, now time.Time) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	s, ok := ps.set[id]
+	if !ok {
+		return
+	}
+	s.flying = max(s.flying-1, 0)
+	switch o {
+	case outcomeGood:
+		s.limit = min(s.limit+1, ps.cfg.InFlight)
+		s.fails, s.misses = 0, 0
+		s.rest = time.Time{}
+	case outcomeMissing:
+		s.lacks, s.lacksUntil = height, now.Add(backOff(ps.cfg.RetryMin, ps.cfg.RetryMax, s.misses))
+		s.misses++
+	case outcomeFailed:
+		s.limit = max(s.limit/2, 1)
+		s.rest = now.Add(backOff(ps.cfg.RetryMin, ps.cfg.RetryMax, s.fails))
+		s.fails++
+	case outcomeLie:
+		s.limit = 1
+		s.rest = now.Add(backOff(lieFactor*ps.cfg.RetryMin, lieFactor*ps.cfg.RetryMax, s.fails))
+		s.fails++
+	case outcomeDropped:
+	}
+}
+
+// rest keeps a peer from being asked after it lied.
+func (ps *peerSet) rest(id peer.ID, now time.Time) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if s, ok := ps.set[id]; ok {
+		s.rest = now.Add(backOff(lieFactor*ps.cfg.RetryMin, lieFactor*ps.cfg.RetryMax, s.fails))
+		s.fails++
+	}
+}
+
+// A peer that lied rests this many times longer than one that failed.
+const lieFactor = 10
+
+// outcome is how a request went, as far as the peer is concerned.
+type outcome uint8
+
+const (
+	outcomeGood outcome = iota
+	outcomeMissing
+	outcomeFailed
+	outcomeLie
+	outcomeDropped // by ourselves
+)
+
+// unasked returns the peers whose head is to be asked for now, marking them as
+// asked, and when the next one is due; zero when none is.
+func (ps *peerSet) unasked(now time.Time) (due []peer.ID, at time.Time) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for _, s := range ps.set {
+		switch {
+		case s.asked:
+		case s.askNext.After(now):
+			at = earlier(at, s.askNext)
+		default:
+			s.asked = true
+			due = append(due, s.id)
+		}
+	}
+	return due, at
+}
+
+// unheard notes that a head request failed. After some time the peer is taken
+// to have none; gossip tells when that changes.
+func (ps *peerSet) unheard(id peer.ID, now time.Time) {
+	const most = 10
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	s, ok := ps.set[id]
+	if !ok || s.tries >= most {
+		return
+	}
+	s.asked = false
+	s.askNext = now.Add(backOff(ps.cfg.RetryMin, ps.cfg.RetryMax, s.tries))
+	s.tries++
+}
+
+// backOff doubles from least to most.
+func backOff(least, most time.Duration, n int) time.Duration {
+	for ; n > 0 && least < most; n-- {
+		least *= 2
+	}
+	return min(least, most)
+}
+
+// earlier returns the earlier of two times, where zero means never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,58 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tandem-node/tandem/modules/block"
+)
+
+// Why an item that is not bad cannot be taken now.
+var (
+	errUnproven = errors.New("proposer of this height is not known yet")
+	errNoHeader = errors.New("its header is not known")
+	errFar      = errors.New("too far ahead")
+)
+
+// span is a run of heights that is fetched, or made from headers, as one.
+type span struct {
+	from, to uint64                // [from, to)
+	heads    []*block.SignedHeader // data only: the headers of the heights
+	synth    bool                  // made from heads, not fetched
+}
+
+// rules is where headers and data differ.
+type rules[H Item[H]] interface {
+	// decode reads a body as it came from the wire.
+	decode(b []byte) (H, error)
+	// same reports whether two items are interchangeable on the wire.
+	same(a, b H) bool
+	// await returns what check needs to judge a gossiped item, waiting for it if
+	// it must.
+	await(ctx context.Context, item H) ([]*block.SignedHeader, error)
+	// check judges items by themselves, all but their links. heads are the
+	// headers of the same heights, for data. It returns how many, from the front,
+	// are good, and what is wrong with the next.
+	check(items []H, heads []*block.SignedHeader) (int, error)
+	// link checks that next follows prev; prev is zero before the first item.
+	link(prev, next H) error
+	// mend returns item linked to prev, when the link is not part of what proves
+	// it.
+	mend(prev, item H, heads []*block.SignedHeader) (H, bool)
+	// plan cuts at most a few hundred of the heights [from, to) into spans, each at
+	// most maxItems wide.
+	plan(ctx context.Context, from, to uint64) ([]span, error)
+	// synth makes the items of a span that is not fetched. prev is zero before
+	// the first item.
+	synth(prev H, heads []*block.SignedHeader) []H
+	// hinted returns the item with this DA hint and no other.
+	hinted(item H, hint uint64) H
+	// target returns the height to reach, or false when claims decide it.
+	target() (uint64, bool)
+}
+
+// innocent reports whether err says nothing bad about who sent the item.
+func innocent(err error) bool {
+	return errors.Is(err, errUnproven) || errors.Is(err, errNoHeader) || errors.Is(err, errFar) ||
+		errors.Is(err, block.ErrFutureTime) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}

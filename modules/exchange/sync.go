@@ -1,0 +1,269 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	"go.uber.org/zap"
+)
+
+// puller fills the store up to the target. All of it belongs to Run's
+// goroutine; requests run on their own and come back as events.
+type puller[H Item[H]] struct {
+	*Exchange[H]
+
+	chunks  []*chunk[H] // contiguous, from the next height on
+	flying  int         // chunks being fetched
+	average int64       // bytes per item, lately
+	urgent  bool        // somebody has what we lack: no grace
+	open    time.Time   // since when the gap is open or has not shrunk
+	last    uint64      // head at the last round
+	hold    time.Time   // the store failed: not before
+	misses  int         // answers "not found" in a row without progress
+
+	probing  bool        // a probe is under way
+	outcomes chan func() // of requests
+	wg       sync.WaitGroup
+}
+
+// chunk is a span on its way into the store.
+type chunk[H Item[H]] struct {
+	span
+
+	items  []H
+	bytes  int64
+	peer   peer.ID // who gave the items, or failed last
+	flying bool
+	done   bool
+	gone   bool // no longer wanted
+	cancel context.CancelFunc
+}
+
+func newPuller[H Item[H]](e *Exchange[H]) *puller[H] {
+	return &puller[H]{Exchange: e, outcomes: make(chan func(), 4*e.cfg.InFlight), average: 1 << 10}
+}
+
+// run works until nothing is left, waits, and starts over, until ctx ends.
+func (s *puller[H]) run(ctx context.Context) error {
+	sub, err := s.host.EventBus().Subscribe([]any{
+		new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerProtocolsUpdated), new(event.EvtPeerConnectednessChanged),
+	}, eventbus.Name("exchange "+s.kind.String()))
+	if err != nil {
+		return fmt.Errorf("subscribe to peer events: %w", err)
+	}
+	defer func() { _ = sub.Close() }()
+	var headers <-chan struct{}
+	if s.headers != nil {
+		ch, stop := s.headers()
+		defer stop()
+		headers = ch
+	}
+	// Requests end with ctx; their outcomes are not read any more.
+	defer s.wg.Wait()
+	for _, p := range s.host.Network().Peers() {
+		s.meet(p)
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-s.wake:
+		case <-headers:
+		case p := <-s.forks:
+			s.probe(ctx, p, s.store.Height())
+		case f := <-s.outcomes:
+			f()
+			s.settleAll()
+		case ev := <-sub.Out():
+			s.peerEvent(ev)
+		}
+		s.counts.wakeups.Add(1)
+		timer.Stop()
+		if at := s.round(ctx); !at.IsZero() {
+			timer.Reset(max(time.Until(at), 0))
+		}
+	}
+}
+
+// settleAll takes the outcomes that are already there, so that they are
+// appended as one.
+func (s *puller[H]) settleAll() {
+	for {
+		select {
+		case f := <-s.outcomes:
+			f()
+		default:
+			return
+		}
+	}
+}
+
+func (s *puller[H]) peerEvent(ev any) {
+	switch ev := ev.(type) {
+	case event.EvtPeerIdentificationCompleted:
+		s.meet(ev.Peer)
+	case event.EvtPeerProtocolsUpdated:
+		s.meet(ev.Peer)
+	case event.EvtPeerConnectednessChanged:
+		if ev.Connectedness != network.Connected && ev.Connectedness != network.Limited {
+			s.peers.remove(ev.Peer)
+		} else {
+			s.meet(ev.Peer)
+		}
+	}
+}
+
+// meet adds a peer when it is connected and speaks the protocol, and drops it
+// when it does not any more.
+func (s *puller[H]) meet(p peer.ID) {
+	known, err := s.host.Peerstore().SupportsProtocols(p, s.proto)
+	speaks := err == nil && len(known) > 0 && known[0] == s.proto
+	if speaks && s.host.Network().Connectedness(p) == network.Connected {
+		s.peers.add(p)
+		return
+	}
+	s.peers.remove(p)
+}
+
+// round does all that can be done now and returns when to look again; zero
+// when only an event can help.
+func (s *puller[H]) round(ctx context.Context) time.Time {
+	now := time.Now()
+	at := s.askHeads(ctx, now)
+	if now.Before(s.hold) {
+		return earlier(at, s.hold)
+	}
+	s.mu.Lock()
+	err := s.drain(ctx)
+	s.mu.Unlock()
+	if err == nil {
+		err = s.collect(ctx)
+	}
+	if err != nil {
+		return earlier(at, s.failed(ctx, err, now))
+	}
+	next := s.next()
+	if target := s.target(); next > target {
+		s.reset()
+		s.urgent, s.misses, s.open = false, 0, time.Time{}
+		s.status.clear()
+		s.last = next
+		return at
+	}
+	if next != s.last || s.open.IsZero() {
+		s.last, s.open, s.misses = next, now, 0
+	}
+	if err := s.cover(ctx, next); err != nil {
+		return earlier(at, s.failed(ctx, err, now))
+	}
+	if len(s.chunks) > 0 && s.chunks[0].done {
+		return now // made from headers: append at once
+	}
+	return earlier(at, s.dispatch(ctx, next, now))
+}
+
+// failed holds the work off for a while after the store failed.
+func (s *puller[H]) failed(ctx context.Context, err error, now time.Time) time.Time {
+	if ctx.Err() != nil {
+		return time.Time{}
+	}
+	s.status.fail(err)
+	s.log.Warn("sync step failed, trying again", zap.Error(err))
+	s.hold = now.Add(s.cfg.RetryMin)
+	return s.hold
+}
+
+// reset forgets all chunks.
+func (s *puller[H]) reset() {
+	for _, c := range s.chunks {
+		s.drop(c)
+	}
+	s.chunks = s.chunks[:0]
+}
+
+func (s *puller[H]) drop(c *chunk[H]) {
+	c.gone = true
+	if c.flying {
+		c.cancel()
+	}
+	s.free(c)
+}
+
+// free gives a chunk's items up.
+func (s *puller[H]) free(c *chunk[H]) {
+	s.status.queued.Add(-c.bytes)
+	c.items, c.bytes, c.done = nil, 0, false
+}
+
+// cover trims the chunks to what is still missing and plans new ones behind
+// them, as long as there is room.
+func (s *puller[H]) cover(ctx context.Context, next uint64) error {
+	for len(s.chunks) > 0 && s.chunks[0].to <= next {
+		s.drop(s.chunks[0])
+		s.chunks = s.chunks[1:]
+	}
+	if len(s.chunks) > 0 {
+		switch c := s.chunks[0]; {
+		case c.from > next: // the store was cut back
+			s.reset()
+		case c.from < next && !c.flying && !c.done:
+			c.skip(next)
+		}
+	}
+	from, to := next, s.target()+1
+	if n := len(s.chunks); n > 0 {
+		from = s.chunks[n-1].to
+	}
+	for len(s.chunks) < 2*s.cfg.InFlight && from < to {
+		// What is parked will join by itself once the gap before it is closed.
+		end := s.park.next(from, to)
+		if end == from {
+			return nil
+		}
+		spans, err := s.rules.plan(ctx, from, end)
+		if err != nil {
+			return err
+		}
+		if len(spans) == 0 {
+			return nil
+		}
+		for _, sp := range spans {
+			s.chunks = append(s.chunks, &chunk[H]{span: sp, done: sp.synth})
+			from = sp.to
+		}
+	}
+	return nil
+}
+
+// skip drops the heights below from.
+func (c *chunk[H]) skip(from uint64) {
+	if len(c.heads) > 0 {
+		c.heads = c.heads[from-c.from:]
+	}
+	c.from = from
+}
+
+// outcomeOf sorts an answer for the peer's record.
+func outcomeOf[H Item[H]](c *chunk[H], a answer[H]) outcome {
+	switch {
+	case errors.Is(a.err, errLie):
+		return outcomeLie
+	case len(a.items) > 0:
+		return outcomeGood
+	case c.gone, errors.Is(a.err, context.Canceled):
+		return outcomeDropped
+	case errors.Is(a.err, errNotFound):
+		return outcomeMissing
+	}
+	return outcomeFailed
+}
