@@ -36,12 +36,41 @@ type shelf[H header.Header[H]] struct {
 	items []H
 	most  int     // items of one range; 0 is no limit
 	fails []error // of the next ranges
+	sneak []func()
 }
 
+// Height also runs the next sneak after it took the height and before the
+// caller has it: the least lucky moment for something to happen.
 func (s *shelf[H]) Height() uint64 {
 	s.mu.Lock()
+	height := uint64(len(s.items))
+	var sneak func()
+	if len(s.sneak) > 0 {
+		sneak, s.sneak = s.sneak[0], s.sneak[1:]
+	}
+	s.mu.Unlock()
+	if sneak != nil {
+		sneak()
+	}
+	return height
+}
+
+func (s *shelf[H]) sneakIn(f func()) {
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	return uint64(len(s.items))
+	s.sneak = append(s.sneak, f)
+}
+
+func (s *shelf[H]) pendingSneaks() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sneak)
+}
+
+func (s *shelf[H]) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.items)
 }
 
 func (s *shelf[H]) Append(_ context.Context, items ...H) error {
@@ -183,6 +212,7 @@ type rig struct {
 	params     syncer.Params
 	syncer     *syncer.Syncer
 	stop       func() error
+	writer     sync.Mutex // what comes next and writing it are one
 }
 
 func newRig(tb testing.TB) *rig {
@@ -221,14 +251,18 @@ func (r *rig) start() {
 // addHeaders appends the next n headers of the chain through a store view.
 func (r *rig) addHeaders(view header.Store[*block.SignedHeader], n int, src notifier.Source) {
 	r.tb.Helper()
-	at := int(r.headers.Height())
+	r.writer.Lock()
+	defer r.writer.Unlock()
+	at := r.headers.count()
 	items := testutil.Headers(chain()[at : at+n])
 	require.NoError(r.tb, view.Append(instrumented.WithSource(context.Background(), src), items...))
 }
 
 func (r *rig) addData(view header.Store[*block.Data], n int, src notifier.Source) {
 	r.tb.Helper()
-	at := int(r.data.Height())
+	r.writer.Lock()
+	defer r.writer.Unlock()
+	at := r.data.count()
 	items := testutil.DataOf(chain()[at : at+n])
 	require.NoError(r.tb, view.Append(instrumented.WithSource(context.Background(), src), items...))
 }

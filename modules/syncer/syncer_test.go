@@ -59,6 +59,18 @@ func TestInvariant3_LevelNotEdge_TheLastEventMayFindTheBufferFull(t *testing.T) 
 	})
 }
 
+// Between the look at the stores and the wait something always can happen.
+func TestInvariant3_LevelNotEdge_WhatComesAfterTheLookEndsTheWait(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.start()
+		synctest.Wait()
+		r.data.sneakIn(func() { r.add(1, notifier.P2P) })
+		r.events.Publish(notifier.Event{Type: notifier.Header})
+		synctest.Wait()
+		require.Equal(t, uint64(2), r.sink.Next())
+	})
+}
+
 func TestInvariant8_QuietWhenIdle_NoWakeUpsAndNoTimer(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.fill(10)
@@ -313,7 +325,7 @@ func TestASinkThatDoesNotMoveIsAFailureNotASpin(t *testing.T) {
 
 type stubborn struct{}
 
-func (stubborn) Next() uint64                                              { return 1 }
+func (stubborn) Next() uint64                                             { return 1 }
 func (stubborn) Apply(context.Context, []block.Block, block.Source) error { return nil }
 
 func TestInvariant10_Stops_WhereverItIs(t *testing.T) {
