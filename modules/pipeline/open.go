@@ -36,11 +36,11 @@ func (p *Pipeline) Open(ctx context.Context) error {
 	if err := p.loadFinal(ctx); err != nil {
 		return err
 	}
-	p.open = true
 	p.publish(p.next(p.snap.Load().Source, time.Time{}))
-	if err := p.advance(ctx); err != nil {
+	if err := p.advanceQuietly(ctx); err != nil {
 		return err
 	}
+	p.open = true
 	p.log.Info("pipeline opened", zap.Uint64("applied", applied(p.state)), zap.Uint64("final", p.final.height),
 		zap.Uint64("da_cursor", p.store.DACursor()), zap.Bool("headers_only", p.cfg.HeadersOnly))
 	return nil
