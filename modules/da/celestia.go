@@ -277,4 +277,3 @@ func appendBase64(dst, data []byte) []byte {
 	dst = base64.StdEncoding.AppendEncode(dst, data)
 	return append(dst, '"')
 }
-

@@ -24,7 +24,7 @@ type vectors struct {
 	} `json:"commitments_v0"`
 }
 
-func loadVectors(t testing.TB) vectors {
+func loadVectors(t *testing.T) vectors {
 	t.Helper()
 	raw, err := os.ReadFile("testdata/vectors.json")
 	require.NoError(t, err)

@@ -1,9 +1,10 @@
 package da
 
 import (
-
 	"go.uber.org/fx"
+	"go.uber.org/zap"
 
+	"github.com/tandem-node/tandem/modules/internal/fxrun"
 )
 
 // Module provides the Client that Config describes: None without an address.
@@ -21,4 +22,16 @@ func provideClient(lc fx.Lifecycle, cfg Config) (Client, error) {
 	}
 	lc.Append(fx.StopHook(c.Close))
 	return c, nil
+}
+
+// ServerModule runs the local DA server that ServerConfig describes.
+func ServerModule() fx.Option {
+	return fx.Module("da_server", fx.Provide(NewServer), fx.Invoke(runServer))
+}
+
+// runServer opens the server at start, so that a port in use is an error of the
+// start, and runs it until stop.
+func runServer(lc fx.Lifecycle, sd fx.Shutdowner, log *zap.Logger, s *Server) {
+	lc.Append(fx.StartStopHook(s.Listen, s.Close))
+	fxrun.Go(lc, sd, log, "da_server", s.Run)
 }

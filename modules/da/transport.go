@@ -28,10 +28,10 @@ type request struct {
 
 // Bounds of the connection itself.
 const (
-	dialTimeout   = 5 * time.Second
-	keepAlive     = 15 * time.Second
-	idleTimeout   = 90 * time.Second
-	idleConns     = 32
+	dialTimeout = 5 * time.Second
+	keepAlive   = 15 * time.Second
+	idleTimeout = 90 * time.Second
+	idleConns   = 32
 )
 
 func newTransport(http2 bool) *http.Transport {

@@ -61,7 +61,7 @@ func (c *Celestia) dial(ctx context.Context) (*websocket.Conn, error) {
 	if c.cfg.AuthToken != "" {
 		opts.HTTPHeader.Set("Authorization", "Bearer "+c.cfg.AuthToken)
 	}
-	conn, resp, err := websocket.Dial(dialCtx, c.wsURL, opts)
+	conn, resp, err := websocket.Dial(dialCtx, c.wsURL, opts) //nolint:bodyclose // the library closes it
 	if err == nil {
 		conn.SetReadLimit(maxEventBytes)
 		return conn, nil
@@ -118,16 +118,7 @@ func (c *Celestia) pump(ctx context.Context, conn *websocket.Conn, heights chan 
 		if height == 0 {
 			continue
 		}
-		select {
-		case heights <- height:
-		default:
-			// Full: the newest height replaces what was not read yet.
-			select {
-			case <-heights:
-			default:
-			}
-			heights <- height
-		}
+		offer(heights, height)
 	}
 }
 
