@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/pprof"
+	"time"
 
 	"go.uber.org/fx"
 	"go.uber.org/zap"
@@ -18,7 +19,8 @@ import (
 const ExitFailed = 1
 
 // Go runs a worker from start to stop of the application. The worker's context
-// ends at stop; stop waits for it and names it when it does not return in time.
+// ends at stop; stop waits for it and names it when it does not return in time,
+// early enough for the workers that stop after it.
 // A worker that returns an error by itself shuts the application down.
 func Go(lc fx.Lifecycle, sd fx.Shutdowner, log *zap.Logger, name string, run func(context.Context) error) {
 	w := &worker{name: name, run: run, log: log, sd: sd, done: make(chan struct{})}
@@ -61,10 +63,23 @@ func (w *worker) loop(ctx context.Context) {
 
 func (w *worker) stop(ctx context.Context) error {
 	w.cancel()
+	wait, cancel := almostAll(ctx)
+	defer cancel()
 	select {
 	case <-w.done:
 		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("worker %s did not stop in time: %w", w.name, ctx.Err())
+	case <-wait.Done():
+		return fmt.Errorf("worker %s did not stop in time: %w", w.name, wait.Err())
 	}
+}
+
+// almostAll ends after nine tenths of the time that is left. When ctx itself
+// ends fx drops the errors and the hooks that are still to come, so that nobody
+// would learn the name of the worker and the others would go on running.
+func almostAll(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(deadline)*9/10)
 }
