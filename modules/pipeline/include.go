@@ -48,6 +48,7 @@ func (p *Pipeline) include(ctx context.Context, incs []block.Inclusion, cursor u
 	if len(s.fresh) > 0 || cursor != 0 {
 		b := block.Batch{Inclusions: s.fresh, DACursor: cursor, Sync: p.cfg.Sync}
 		if err := p.store.Commit(ctx, b); err != nil {
+			p.forget(s.known) // whether it took effect is not known
 			return fmt.Errorf("commit %d inclusions: %w", len(s.fresh), err)
 		}
 	}
@@ -62,6 +63,14 @@ func (p *Pipeline) include(ctx context.Context, incs []block.Inclusion, cursor u
 		return s.conflict
 	}
 	return err
+}
+
+// forget makes the store be asked about these heights again.
+func (p *Pipeline) forget(known map[uint64]block.Included) {
+	for height := range known {
+		delete(p.seen, height)
+	}
+	p.final.stuck = 0
 }
 
 // sieve keeps what is new of a list of inclusions.
