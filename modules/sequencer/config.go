@@ -102,8 +102,8 @@ func (c Config) Validate() error {
 		return invalid("poll_interval", c.PollInterval, "more than 0")
 	case c.MaxBlockBytes <= 0 || c.MaxBlockBytes > block.MaxBlobBytes-maxEnvelope:
 		return invalid("max_block_bytes", c.MaxBlockBytes, fmt.Sprintf("1 to %d", block.MaxBlobBytes-maxEnvelope))
-	case c.MaxQueueBytes < c.MaxBlockBytes:
-		return invalid("max_queue_bytes", c.MaxQueueBytes, fmt.Sprintf("at least max_block_bytes, %d", c.MaxBlockBytes))
+	case c.MaxQueueBytes < 2*c.MaxBlockBytes:
+		return invalid("max_queue_bytes", c.MaxQueueBytes, fmt.Sprintf("at least twice max_block_bytes, %d", 2*c.MaxBlockBytes))
 	case c.ExecuteTries < 1:
 		return invalid("execute_tries", c.ExecuteTries, "at least 1")
 	case c.RetryDelay <= 0:

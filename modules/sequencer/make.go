@@ -138,16 +138,17 @@ func (p *Producer) lastDataHash(ctx context.Context, st block.State) ([]byte, er
 	return ds[0].Hash(), nil
 }
 
-// reap moves transactions from the mempool to the queue, as far as the next
-// block has room. A mempool that cannot be read does not stop the chain.
+// reap moves transactions from the mempool to the queue while it holds less
+// than a block. A mempool that cannot be read does not stop the chain.
 func (p *Producer) reap(ctx context.Context) {
-	room := p.queue.room()
-	if room == 0 {
+	if p.queue.bytes >= p.cfg.MaxBlockBytes {
 		return
 	}
 	ctx, span := p.p.Tracer.Start(ctx, names.SpanReap)
 	defer span.End()
-	txs, err := p.p.Executor.GetTxs(ctx, room)
+	// A whole block is asked for even when the queue holds a part of one: an
+	// executor may drop what exceeds the bound it is given.
+	txs, err := p.p.Executor.GetTxs(ctx, p.cfg.MaxBlockBytes)
 	if err != nil {
 		if ctx.Err() == nil {
 			p.reaping.note(failed(span, err))

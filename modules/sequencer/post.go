@@ -73,6 +73,7 @@ func before(height uint64) uint64 { return height - min(height, 1) }
 // error only when that can never be.
 func (l *lane) post(ctx context.Context) error {
 	defer l.update(func(s *LaneStats) { s.WaitingFor = "" })
+	l.lastAt = time.Now()
 	for len(l.batch) > 0 {
 		l.update(func(s *LaneStats) { s.WaitingFor = "the DA layer" })
 		wait, err := l.advance(ctx)
@@ -88,7 +89,8 @@ func (l *lane) post(ctx context.Context) error {
 			}
 		}
 	}
-	l.lastAt = time.Now()
+	l.pause.reset()
+	l.posts.clear()
 	if l.try.open && l.try.to > l.done() {
 		l.try.scanned = before(l.try.first) // the next batch is looked for from the beginning
 		return nil

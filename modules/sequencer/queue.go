@@ -26,9 +26,6 @@ func newQueue(most, limit int) *queue {
 // framed is what a transaction adds to an encoded block: tag, length, bytes.
 func framed(tx []byte) int { return protowire.SizeTag(2) + protowire.SizeBytes(len(tx)) }
 
-// room returns how many more bytes the next block could take.
-func (q *queue) room() int { return max(q.most-q.bytes, 0) }
-
 func (q *queue) empty() bool { return len(q.txs) == 0 }
 
 // add appends transactions. It leaves out duplicates of waiting ones, those

@@ -1,0 +1,583 @@
+package sequencer_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	header "github.com/celestiaorg/go-header"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/modules/da"
+	"github.com/tandem-node/tandem/modules/sequencer"
+	"github.com/tandem-node/tandem/testutil"
+)
+
+// world is everything that outlives a process: the disk, the network, the DA
+// layer and all that was ever signed.
+type world struct {
+	t       testing.TB
+	genesis block.Genesis
+	key     ed25519.PrivateKey
+	cfg     sequencer.Config
+	da      *fakeDA
+
+	mu         sync.Mutex
+	states     []block.State // genesis state first
+	blocks     []block.Block
+	extra      []*block.SignedHeader // stored above the applied chain
+	pending    *block.Block
+	submitted  [2]uint64
+	meta       map[string][]byte
+	included   map[uint64]block.Included
+	incs       []block.Inclusion
+	payloads   map[uint64]map[string]int // header payloads signed, by height
+	broadcast  []block.Block
+	mempool    [][]byte
+	getTxs     int
+	offered    chan struct{}
+	changed    chan struct{}
+	applyErr   func(block.Block) error
+	nextSigner func(height uint64) []byte
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	key := testutil.Key("proposer")
+	address := block.Address(key.Public().(ed25519.PublicKey))
+	g := block.Genesis{
+		ChainID: "seq", StartTime: time.Now().UTC(), InitialHeight: 1,
+		ProposerAddress: address[:], DAStartHeight: 1, DAEpochForcedInclusion: 50,
+	}
+	w := &world{
+		t: t, genesis: g, key: key, cfg: sequencer.Default(), meta: map[string][]byte{},
+		included: map[uint64]block.Included{}, payloads: map[uint64]map[string]int{},
+		offered: make(chan struct{}, 1), changed: make(chan struct{}),
+		applyErr: func(block.Block) error { return nil }, nextSigner: func(uint64) []byte { return nil },
+	}
+	w.states = []block.State{block.GenesisState(g, []byte("root 0"))}
+	w.da = newFakeDA(w.cfg.Submit.DABlockTime)
+	return w
+}
+
+func (w *world) offer(txs ...[]byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mempool = append(w.mempool, txs...)
+	select {
+	case w.offered <- struct{}{}:
+	default:
+	}
+}
+
+func (w *world) height() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.states[len(w.states)-1].LastHeight
+}
+
+func (w *world) made() []block.Block {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.blocks)
+}
+
+// checkSignedOnce fails when two header payloads were signed for a height.
+func (w *world) checkSignedOnce() {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for h, ps := range w.payloads {
+		require.Lenf(w.t, ps, 1, "height %d was signed with several payloads", h)
+	}
+}
+
+// checkChain verifies every block again, and that only committed ones went out.
+func (w *world) checkChain() {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var lastData []byte
+	for i, b := range w.blocks {
+		require.NoError(w.t, block.Verify(w.states[i], b, b.Header.Time()))
+		require.NoError(w.t, block.VerifyDataLink(b.Data, lastData))
+		lastData = b.Data.Hash()
+	}
+	for _, b := range w.broadcast {
+		require.Equal(w.t, w.blocks[b.Height()-w.genesis.InitialHeight].Header.Hash(), b.Header.Hash())
+	}
+}
+
+var errCrash = crashed{}
+
+type crashed struct{}
+
+func (crashed) Error() string   { return "the process died" }
+func (crashed) Permanent() bool { return true }
+
+// process is one incarnation of the node. It dies at its dieAt-th call of
+// anything that can fail, before or after the call took effect.
+type process struct {
+	*world
+
+	log   *zap.Logger
+	logs  *observer.ObservedLogs
+	dieAt int
+	after bool
+
+	callMu sync.Mutex
+	calls  int
+	dead   bool
+	diedIn string
+}
+
+func (w *world) process() *process {
+	core, logs := observer.New(zap.DebugLevel)
+	return &process{world: w, log: zap.New(core), logs: logs}
+}
+
+// call runs an effect, unless the process dies before it.
+func (p *process) call(name string, effect func() error) error {
+	p.callMu.Lock()
+	defer p.callMu.Unlock()
+	if p.dead {
+		return errCrash
+	}
+	p.calls++
+	if p.calls == p.dieAt {
+		p.dead, p.diedIn = true, name
+		if !p.after {
+			return errCrash
+		}
+		_ = effect()
+		return errCrash
+	}
+	return effect()
+}
+
+func (p *process) producer() *sequencer.Producer {
+	return sequencer.NewProducer(p.producerParams())
+}
+
+func (p *process) producerParams() sequencer.ProducerParams {
+	return sequencer.ProducerParams{
+		Config: p.cfg, Genesis: p.genesis, Signer: p, Chain: p, Store: p, Headers: headers{p.world}, Data: datas{p.world},
+		Executor: p, Broadcaster: p, Log: p.log,
+	}
+}
+
+func (p *process) submitter() *sequencer.Submitter {
+	return sequencer.NewSubmitter(sequencer.SubmitterParams{
+		Config: p.cfg, Genesis: p.genesis, Signer: p, Chain: p, Store: p, Headers: headers{p.world}, Data: datas{p.world},
+		Client: p, Namespaces: spaces, Marks: p, Log: p.log,
+	})
+}
+
+var spaces = sequencer.Namespaces{Header: namespace("h"), Data: namespace("d")}
+
+func namespace(id string) (n da.Namespace) {
+	copy(n[19:], id)
+	return n
+}
+
+// run starts a worker and returns a function that stops it and returns its error.
+func run(t testing.TB, worker func(context.Context) error) (stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- worker(ctx) }()
+	var once sync.Once
+	var err error
+	stop = func() error {
+		once.Do(func() {
+			cancel()
+			err = <-done
+		})
+		return err
+	}
+	t.Cleanup(func() { _ = stop() })
+	return stop
+}
+
+func (p *process) Public() []byte { return p.key.Public().(ed25519.PublicKey) }
+
+func (p *process) Sign(_ context.Context, msg []byte) (sig []byte, err error) {
+	err = p.call("sign", func() error {
+		sig = ed25519.Sign(p.key, msg)
+		if h, err := block.DecodeHeader(msg); err == nil && h.ChainID == p.genesis.ChainID && h.Height > 0 {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if p.payloads[h.Height] == nil {
+				p.payloads[h.Height] = map[string]int{}
+			}
+			p.payloads[h.Height][string(msg)]++
+		}
+		return nil
+	})
+	return sig, err
+}
+
+func (p *process) State() block.State {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.states[len(p.states)-1]
+}
+
+func (p *process) Changed() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.changed
+}
+
+func (p *process) Apply(_ context.Context, bs []block.Block, src block.Source) error {
+	return p.call("apply", func() error {
+		require.Equal(p.t, block.SourceLocal, src)
+		for _, b := range bs {
+			if err := p.applyErr(b); err != nil {
+				return err
+			}
+			if err := p.apply(b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (w *world) apply(b block.Block) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	st := w.states[len(w.states)-1]
+	if b.Height() <= st.LastHeight {
+		have := w.blocks[b.Height()-w.genesis.InitialHeight]
+		if string(have.Header.Hash()) != string(b.Header.Hash()) {
+			return &block.Conflict[*block.SignedHeader]{Height: b.Height(), Have: have.Header, Got: b.Header}
+		}
+		return nil
+	}
+	if err := block.Verify(st, b, time.Now()); err != nil {
+		return err
+	}
+	root := sha256.Sum256(append(slices.Clone(st.AppHash), b.Data.Encode()...))
+	w.states = append(w.states, st.Next(b.Header, block.ExecResult{StateRoot: root[:], NextProposer: w.nextSigner(b.Height())}))
+	w.blocks = append(w.blocks, b)
+	w.pending = nil
+	w.extra = slices.DeleteFunc(w.extra, func(h *block.SignedHeader) bool { return h.Height() <= b.Height() })
+	close(w.changed)
+	w.changed = make(chan struct{})
+	return nil
+}
+
+func (p *process) SavePending(_ context.Context, b block.Block, _ bool) error {
+	return p.call("save pending", func() error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		// Through bytes, as a disk does it.
+		h, err := block.DecodeSignedHeader(b.Header.Encode())
+		require.NoError(p.t, err)
+		d, err := block.DecodeData(b.Data.Encode())
+		require.NoError(p.t, err)
+		p.pending = &block.Block{Header: h, Data: d}
+		return nil
+	})
+}
+
+func (p *process) Pending(context.Context) (b block.Block, ok bool, err error) {
+	err = p.call("pending", func() error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.pending != nil {
+			b, ok = *p.pending, true
+		}
+		return nil
+	})
+	return b, ok, err
+}
+
+func (p *process) Submitted() (uint64, uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.submitted[0], p.submitted[1]
+}
+
+func (p *process) SaveSubmitted(_ context.Context, h, d uint64) error {
+	return p.call("save submitted", func() error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		require.GreaterOrEqual(p.t, h, p.submitted[0])
+		require.GreaterOrEqual(p.t, d, p.submitted[1])
+		p.submitted = [2]uint64{h, d}
+		return nil
+	})
+}
+
+func (p *process) Meta(key string) (v []byte, ok bool, err error) {
+	err = p.call("meta", func() error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		v, ok = p.meta[key]
+		return nil
+	})
+	return v, ok, err
+}
+
+func (p *process) PutMeta(key string, v []byte) error {
+	return p.call("put meta", func() error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.meta[key] = slices.Clone(v)
+		return nil
+	})
+}
+
+func (p *process) Inclusion(_ context.Context, height uint64) (block.Included, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	inc, ok := p.included[height]
+	if !ok {
+		return inc, header.ErrNotFound
+	}
+	return inc, nil
+}
+
+func (p *process) Include(_ context.Context, incs []block.Inclusion, cursor uint64) error {
+	return p.call("include", func() error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		require.Zero(p.t, cursor)
+		for _, inc := range incs {
+			have := p.included[inc.Height]
+			if inc.Kind == block.KindHeader && have.HeaderDA == 0 {
+				have.HeaderDA, have.HeaderHash = inc.DAHeight, inc.Hash
+			}
+			if inc.Kind == block.KindData && have.DataDA == 0 {
+				have.DataDA, have.Commitment = inc.DAHeight, inc.Hash
+			}
+			p.included[inc.Height] = have
+		}
+		p.incs = append(p.incs, incs...)
+		return nil
+	})
+}
+
+func (p *process) GetTxs(_ context.Context, maxBytes int) (txs [][]byte, err error) {
+	err = p.call("get txs", func() error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.getTxs++
+		for len(p.mempool) > 0 && maxBytes-len(p.mempool[0]) >= 0 {
+			maxBytes -= len(p.mempool[0])
+			txs = append(txs, p.mempool[0])
+			p.mempool = p.mempool[1:]
+		}
+		return nil
+	})
+	return txs, err
+}
+
+func (p *process) TxsAvailable() <-chan struct{} { return p.offered }
+
+func (p *process) Broadcast(_ context.Context, b block.Block) error {
+	return p.call("broadcast", func() error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.broadcast = append(p.broadcast, b)
+		return nil
+	})
+}
+
+func (p *process) Head(context.Context) (h da.Head, err error) {
+	err = p.call("head", func() (err error) { h, err = p.da.head(); return err })
+	return h, err
+}
+
+func (p *process) HeaderAt(context.Context, uint64) (da.Head, error) {
+	return da.Head{}, errors.New("not used")
+}
+
+func (p *process) Watch(context.Context) (<-chan uint64, error) { return nil, errors.New("not used") }
+
+func (p *process) Blobs(_ context.Context, height uint64, ns ...da.Namespace) (bs []da.Blob, err error) {
+	err = p.call("blobs", func() (err error) { bs, err = p.da.blobs(height, ns[0]); return err })
+	return bs, err
+}
+
+// Submit dies like all other calls, but waits for the DA block outside the lock.
+func (p *process) Submit(ctx context.Context, ns da.Namespace, blobs [][]byte) (at uint64, err error) {
+	err = p.call("submit", func() error { at, err = p.da.submit(ns, blobs); return err })
+	if err != nil || at == 0 {
+		return 0, err
+	}
+	if err := p.da.wait(ctx, at); err != nil {
+		return 0, fmt.Errorf("%w: %w", da.ErrUnknown, err)
+	}
+	return at, p.call("submit returns", func() error { return nil })
+}
+
+type headers struct{ *world }
+
+func (r headers) Height() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.states[len(r.states)-1].LastHeight + uint64(len(r.extra))
+}
+
+func (r headers) GetRange(_ context.Context, from, to uint64) ([]*block.SignedHeader, error) {
+	return testutil.Headers(r.slice(from, to)), nil
+}
+
+type datas struct{ *world }
+
+func (r datas) Height() uint64 { return r.height() }
+
+func (r datas) GetRange(_ context.Context, from, to uint64) ([]*block.Data, error) {
+	return testutil.DataOf(r.slice(from, to)), nil
+}
+
+// slice returns at most 100 blocks, as a store caps ranges.
+func (w *world) slice(from, to uint64) []block.Block {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	lo := from - w.genesis.InitialHeight
+	hi := min(to-w.genesis.InitialHeight, uint64(len(w.blocks)), lo+100)
+	return slices.Clone(w.blocks[min(lo, hi):hi])
+}
+
+// fakeDA makes a block every period of (virtual) time.
+type fakeDA struct {
+	start  time.Time
+	period time.Duration
+
+	mu      sync.Mutex
+	at      map[uint64][]da.Blob
+	down    bool
+	limit   int           // bytes of one submission, 0 for none
+	script  []func() fate // of the next submissions
+	submits [][][]byte    // every accepted or refused call
+}
+
+// fate is what becomes of a submission.
+type fate struct {
+	lands []uint64 // how many DA blocks from now; empty: never
+	only  int      // only so many of the blobs, 0 for all
+	err   error    // what the caller hears
+}
+
+func newFakeDA(period time.Duration) *fakeDA {
+	return &fakeDA{start: time.Now(), period: period, at: map[uint64][]da.Blob{}}
+}
+
+func (d *fakeDA) now() uint64 { return 10 + uint64(time.Since(d.start)/d.period) }
+
+func (d *fakeDA) head() (da.Head, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.down {
+		return da.Head{}, da.ErrUnavailable
+	}
+	return da.Head{Height: d.now(), Time: time.Now()}, nil
+}
+
+func (d *fakeDA) blobs(height uint64, ns da.Namespace) ([]da.Blob, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.down:
+		return nil, da.ErrUnavailable
+	case height > d.now():
+		return nil, da.ErrFuture
+	}
+	var out []da.Blob
+	for _, b := range d.at[height] {
+		if b.Namespace == ns {
+			out = append(out, b)
+		}
+	}
+	return out, nil
+}
+
+func (d *fakeDA) submit(ns da.Namespace, blobs [][]byte) (uint64, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.down {
+		return 0, da.ErrUnavailable
+	}
+	d.submits = append(d.submits, blobs)
+	size := 0
+	for _, b := range blobs {
+		size += len(b)
+	}
+	if d.limit > 0 && size > d.limit {
+		return 0, da.ErrTooLarge
+	}
+	f := fate{lands: []uint64{1}}
+	if len(d.script) > 0 {
+		f = d.script[0]()
+		d.script = d.script[1:]
+	}
+	if f.only > 0 {
+		blobs = blobs[:f.only]
+	}
+	for _, in := range f.lands {
+		for _, b := range blobs {
+			c, err := da.Commit(ns, b)
+			if err != nil {
+				return 0, err
+			}
+			d.at[d.now()+in] = append(d.at[d.now()+in], da.Blob{Namespace: ns, Data: b, Commitment: c})
+		}
+	}
+	if f.err != nil {
+		return 0, f.err
+	}
+	return d.now() + f.lands[0], nil
+}
+
+func (d *fakeDA) wait(ctx context.Context, height uint64) error {
+	timer := time.NewTimer(time.Until(d.start.Add(time.Duration(height-10) * d.period)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (d *fakeDA) set(f func(*fakeDA)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f(d)
+}
+
+// posted returns how often each height lies on DA, by kind.
+func (w *world) posted() (hs, ds map[uint64]int) {
+	w.da.mu.Lock()
+	defer w.da.mu.Unlock()
+	hs, ds = map[uint64]int{}, map[uint64]int{}
+	for _, bs := range w.da.at {
+		for _, b := range bs {
+			if b.Namespace == spaces.Header {
+				e, err := block.DecodeHeaderEnvelope(b.Data)
+				require.NoError(w.t, err)
+				require.NoError(w.t, e.Verify())
+				hs[e.Header.Height()]++
+				continue
+			}
+			s, err := block.DecodeSignedData(b.Data)
+			require.NoError(w.t, err)
+			require.NoError(w.t, s.Verify())
+			ds[s.Data.Height()]++
+		}
+	}
+	return hs, ds
+}

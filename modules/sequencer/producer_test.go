@@ -1,0 +1,454 @@
+package sequencer_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/modules/sequencer"
+	"github.com/tandem-node/tandem/testutil"
+)
+
+func TestBlocksComeAtBlockTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		start := time.Now()
+		w.genesis.StartTime = start.Add(5 * time.Second)
+		w.states[0] = block.GenesisState(w.genesis, nil)
+		p := w.process()
+		stop := run(t, p.producer().Run)
+		time.Sleep(4 * time.Second)
+		require.Zero(t, w.height(), "a block before the genesis time")
+		time.Sleep(6*time.Second + 500*time.Millisecond)
+		require.NoError(t, stop())
+		bs := w.made()
+		require.Len(t, bs, 6)
+		for i, b := range bs {
+			require.WithinDuration(t, w.genesis.StartTime.Add(time.Duration(i)*time.Second), b.Header.Time(), 0)
+		}
+		require.Len(t, w.broadcast, 6)
+		w.checkChain()
+		w.checkSignedOnce()
+	})
+}
+
+func TestSlowExecutionCausesNoBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var at []time.Time
+		w.applyErr = func(b block.Block) error {
+			at = append(at, time.Now())
+			if b.Height() == 3 {
+				time.Sleep(3500 * time.Millisecond)
+			}
+			return nil
+		}
+		stop := run(t, w.process().producer().Run)
+		time.Sleep(9 * time.Second)
+		require.NoError(t, stop())
+		for i := 4; i < len(at); i++ {
+			require.GreaterOrEqual(t, at[i].Sub(at[i-1]), time.Second, "block %d", i+1)
+		}
+		require.Equal(t, 3500*time.Millisecond, at[3].Sub(at[2]), "the block after a late one comes at once")
+	})
+}
+
+func TestRestartKeepsTheCadence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		stop := run(t, w.process().producer().Run)
+		time.Sleep(2500 * time.Millisecond)
+		require.NoError(t, stop())
+		require.Len(t, w.made(), 3)
+		stop = run(t, w.process().producer().Run)
+		time.Sleep(400 * time.Millisecond)
+		require.Len(t, w.made(), 3)
+		time.Sleep(200 * time.Millisecond)
+		require.Len(t, w.made(), 4)
+		require.NoError(t, stop())
+		w.checkChain()
+	})
+}
+
+func TestLazyChainIsQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.cfg.Lazy, w.cfg.LazyInterval = true, time.Hour
+		stop := run(t, w.process().producer().Run)
+		time.Sleep(30 * time.Minute)
+		require.Len(t, w.made(), 1, "the first block is made at once")
+		asked := w.getTxs
+		require.LessOrEqual(t, asked, 3)
+
+		w.offer([]byte("a=1"))
+		synctest.Wait()
+		require.Len(t, w.made(), 2, "a transaction makes a block at once")
+		w.offer([]byte("b=2"))
+		w.offer([]byte("c=3"))
+		synctest.Wait()
+		require.Len(t, w.made(), 2, "but not before the block time")
+		time.Sleep(1001 * time.Millisecond)
+		require.Len(t, w.made(), 3)
+		require.Len(t, w.made()[2].Data.Txs, 2)
+		time.Sleep(20 * time.Minute)
+		require.Len(t, w.made(), 3)
+		require.LessOrEqual(t, w.getTxs-asked, 8, "an idle chain asks for nothing")
+
+		time.Sleep(10 * time.Minute)
+		require.Len(t, w.made(), 4, "the lazy interval always makes a block")
+		require.WithinDuration(t, w.genesis.StartTime.Add(time.Hour), w.made()[3].Header.Time(), 0, "at its own pace")
+		require.NoError(t, stop())
+		w.checkChain()
+	})
+}
+
+// mute hides that the executor can notify.
+type mute struct{ sequencer.Executor }
+
+func TestLazyChainPollsWhereItMust(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.cfg.Lazy, w.cfg.LazyInterval = true, time.Hour
+		params := w.process().producerParams()
+		params.Executor = mute{params.Executor}
+		run(t, sequencer.NewProducer(params).Run)
+		time.Sleep(time.Minute)
+		w.offer([]byte("a=1"))
+		time.Sleep(w.cfg.PollInterval + time.Millisecond)
+		require.Len(t, w.made(), 2)
+		require.InDelta(t, 61, w.getTxs, 6)
+	})
+}
+
+// crier says that transactions wait although there are none.
+type crier struct{ *process }
+
+func (crier) TxsAvailable() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
+func TestFalseNotificationsDoNotSpin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.cfg.Lazy, w.cfg.LazyInterval = true, time.Hour
+		p := w.process()
+		params := p.producerParams()
+		params.Executor = crier{p}
+		run(t, sequencer.NewProducer(params).Run)
+		time.Sleep(time.Minute)
+		require.Less(t, w.getTxs, 300)
+	})
+}
+
+func TestTransactionsKeepOrderAndBounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.cfg.MaxBlockBytes = 1000
+		var want [][]byte
+		for i := range 50 {
+			want = append(want, fmt.Appendf(nil, "k%02d=%s", i, bytes.Repeat([]byte("v"), 7*i)))
+		}
+		w.offer(want[:25]...)
+		w.offer(want[23], want[24])             // duplicates of waiting ones
+		w.offer(bytes.Repeat([]byte("x"), 998)) // with its frame over the limit
+		w.offer(want[25:]...)
+		p := w.process()
+		producer := p.producer()
+		run(t, producer.Run)
+		time.Sleep(30 * time.Second)
+		var got [][]byte
+		for _, b := range w.made() {
+			got = append(got, b.Data.Txs...)
+			require.LessOrEqual(t, block.NewData(nil, b.Data.Txs).Size(), 1000)
+		}
+		require.Equal(t, want, got)
+		require.Equal(t, uint64(1), producer.Stats().DroppedTxs)
+		require.Equal(t, 1, p.logs.FilterMessage("transactions that fit no block are dropped").Len())
+		w.checkChain()
+	})
+}
+
+func TestLargestBlockFitsABlob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.cfg.MaxBlockBytes = block.MaxBlobBytes - 1024
+		w.cfg.MaxQueueBytes = 4 * block.MaxBlobBytes
+		require.NoError(t, w.cfg.Validate())
+		tx := make([]byte, w.cfg.MaxBlockBytes-5)
+		w.offer(tx)
+		run(t, w.process().producer().Run)
+		synctest.Wait()
+		b := w.made()[0]
+		require.Len(t, b.Data.Txs, 1)
+		require.LessOrEqual(t, len(b.Data.EncodeP2P()), block.MaxBlobBytes)
+		require.LessOrEqual(t, len(testutil.DataBlob(w.key, b.Data)), block.MaxBlobBytes)
+	})
+}
+
+func TestTimeNeverGoesBackwards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := w.process()
+		offset := time.Duration(0)
+		params := p.producerParams()
+		params.Now = func() time.Time { return time.Now().Add(offset) }
+		producer := sequencer.NewProducer(params)
+		run(t, producer.Run)
+		time.Sleep(5500 * time.Millisecond)
+		offset = -3 * time.Second // set back a little: blocks go on with equal times
+		time.Sleep(5 * time.Second)
+		require.Len(t, w.made(), 11)
+		offset = -time.Hour // set back far: wait for the clock
+		time.Sleep(time.Minute)
+		require.Len(t, w.made(), 11)
+		require.Contains(t, producer.Stats().WaitingFor, "clock")
+		offset = 0
+		time.Sleep(2 * time.Second)
+		require.Greater(t, len(w.made()), 11)
+		require.Empty(t, producer.Stats().WaitingFor)
+		w.checkChain() // includes the rule that times do not decrease
+	})
+}
+
+func TestWrongKeyIsPermanent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.key = testutil.Key("somebody else")
+		err := w.process().producer().Run(t.Context())
+		require.ErrorContains(t, err, fmt.Sprintf("%X", w.genesis.ProposerAddress))
+		require.ErrorContains(t, err, "but this node's key is of")
+		require.Empty(t, w.payloads)
+	})
+}
+
+func TestRotationAwayStopsTheProducer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		next := bytes.Repeat([]byte{7}, 32)
+		w.nextSigner = func(h uint64) []byte {
+			if h == 3 {
+				return next
+			}
+			return nil
+		}
+		err := w.process().producer().Run(t.Context())
+		require.ErrorContains(t, err, fmt.Sprintf("%X", next))
+		require.Equal(t, uint64(3), w.height())
+	})
+}
+
+func TestExecutorErrorsAreRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		fails := 3
+		w.applyErr = func(b block.Block) error {
+			if b.Height() == 2 && fails > 0 {
+				fails--
+				return errors.New("executor is away")
+			}
+			return nil
+		}
+		p := w.process()
+		producer := p.producer()
+		run(t, producer.Run)
+		time.Sleep(1300 * time.Millisecond)
+		require.Equal(t, uint64(1), w.height())
+		require.Equal(t, "executor is away", producer.Stats().LastError)
+		time.Sleep(1700 * time.Millisecond)
+		require.GreaterOrEqual(t, w.height(), uint64(3))
+		require.Empty(t, producer.Stats().LastError)
+		require.Equal(t, 1, p.logs.FilterMessage("block not applied, trying again").Len())
+		require.Equal(t, 1, p.logs.FilterMessage("blocks are applied again").Len())
+		w.checkSignedOnce()
+	})
+}
+
+func TestExecutorThatStaysAwayStopsTheProducer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.applyErr = func(block.Block) error { return errors.New("executor is away") }
+		start := time.Now()
+		err := w.process().producer().Run(t.Context())
+		require.ErrorContains(t, err, "apply block 1: gave up after 10 tries: executor is away")
+		require.Greater(t, time.Since(start), 20*time.Second)
+		w.applyErr = func(block.Block) error { return nil }
+		run(t, w.process().producer().Run)
+		time.Sleep(3 * time.Second)
+		w.checkSignedOnce()
+		w.checkChain()
+		require.NotZero(t, w.height())
+	})
+}
+
+func TestInvalidBlockIsNotRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		tries := 0
+		w.applyErr = func(b block.Block) error {
+			tries++
+			return &block.Violation{Rule: block.ErrBrokenLink, Height: b.Height()}
+		}
+		require.ErrorIs(t, w.process().producer().Run(t.Context()), block.ErrBrokenLink)
+		require.Equal(t, 1, tries)
+	})
+}
+
+func TestBroadcastFailureDoesNotStopTheChain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := w.process()
+		params := p.producerParams()
+		params.Broadcaster = hanging{}
+		params.Config.BroadcastTimeout = 300 * time.Millisecond
+		run(t, sequencer.NewProducer(params).Run)
+		time.Sleep(10500 * time.Millisecond)
+		require.Len(t, w.made(), 10+1)
+		require.Equal(t, 1, p.logs.FilterMessage("block not broadcast").Len())
+	})
+}
+
+type hanging struct{}
+
+func (hanging) Broadcast(ctx context.Context, _ block.Block) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A restored backup: the stores know blocks that the state does not have.
+func TestWaitsForBlocksThatWereMadeBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		stop := run(t, w.process().producer().Run)
+		time.Sleep(4500 * time.Millisecond)
+		require.NoError(t, stop())
+		lost := w.made()[2:]
+		w.mu.Lock()
+		w.states, w.blocks, w.extra = w.states[:3], w.blocks[:2], testutil.Headers(lost)
+		w.mu.Unlock()
+
+		producer := w.process().producer()
+		run(t, producer.Run)
+		time.Sleep(time.Minute)
+		require.Equal(t, uint64(2), w.height())
+		require.Equal(t, "stored blocks to be applied", producer.Stats().WaitingFor)
+		for _, b := range lost {
+			require.NoError(t, w.apply(b))
+		}
+		time.Sleep(3 * time.Second)
+		require.Greater(t, w.height(), uint64(5))
+		w.checkSignedOnce()
+		w.checkChain()
+	})
+}
+
+type ahead struct {
+	*process
+	known *uint64
+}
+
+func (a ahead) Ahead() uint64 { return *a.known }
+
+func TestWaitsForBlocksKnownElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		params := w.process().producerParams()
+		known := uint64(1)
+		params.Chain = ahead{params.Chain.(*process), &known}
+		run(t, sequencer.NewProducer(params).Run)
+		time.Sleep(time.Minute)
+		require.Zero(t, w.height())
+	})
+}
+
+func TestPendingBlockThatDoesNotFitIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		other := testutil.NewChain("another").Next([]byte("a=1"))
+		w.pending = &other
+		p := w.process()
+		run(t, p.producer().Run)
+		synctest.Wait()
+		require.Equal(t, uint64(1), w.height())
+		require.Equal(t, 1, p.logs.FilterMessage("pending block does not fit the chain and is dropped").Len())
+	})
+}
+
+func TestPendingBlockAboveTheChainStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.pending = &testutil.NewChain("seq").Blocks(3, 0)[2]
+		require.ErrorContains(t, w.process().producer().Run(t.Context()), "has lost blocks")
+		require.Empty(t, w.payloads)
+	})
+}
+
+func TestProductionPausesForDA(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.cfg.MaxPending = 30
+		w.da.down = true
+		p := w.process()
+		submitter := p.submitter()
+		params := p.producerParams()
+		params.Posted = submitter
+		producer := sequencer.NewProducer(params)
+		run(t, submitter.Run)
+		run(t, producer.Run)
+		time.Sleep(time.Minute)
+		require.Equal(t, uint64(30), w.height())
+		require.True(t, producer.Stats().Paused)
+		require.NotEmpty(t, submitter.Stats().Header.LastError)
+		require.Equal(t, uint64(30), submitter.Stats().Header.Lag)
+		w.da.set(func(d *fakeDA) { d.down = false })
+		time.Sleep(time.Minute)
+		require.Greater(t, w.height(), uint64(60))
+		require.False(t, producer.Stats().Paused)
+		require.Equal(t, 1, p.logs.FilterMessage("nothing can be posted to the DA layer, trying again").FilterField(kindField(block.KindHeader)).Len())
+		w.checkChain()
+	})
+}
+
+// Only data that is not empty counts; headers may be far ahead.
+func TestPauseCountsDataThatIsNotEmpty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.cfg.MaxPending = 5
+		posted := &fixedPosted{header: 1 << 40, changed: make(chan struct{})}
+		params := w.process().producerParams()
+		params.Posted = posted
+		run(t, sequencer.NewProducer(params).Run)
+		time.Sleep(20500 * time.Millisecond)
+		require.Equal(t, uint64(21), w.height())
+		for i := range 8 {
+			w.offer(fmt.Appendf(nil, "k%d=v", i))
+			time.Sleep(time.Second)
+		}
+		require.Equal(t, uint64(26), w.height())
+		posted.set(22)
+		time.Sleep(20 * time.Second)
+		require.Equal(t, uint64(27), w.height(), "which takes the three transactions that are left")
+	})
+}
+
+type fixedPosted struct {
+	header, data uint64
+	changed      chan struct{}
+}
+
+func (f *fixedPosted) Submitted() (header, data uint64) { return f.header, f.data }
+func (f *fixedPosted) Progress() <-chan struct{}        { return f.changed }
+func (f *fixedPosted) set(data uint64) {
+	f.data = data
+	old := f.changed
+	f.changed = make(chan struct{})
+	close(old)
+}

@@ -1,0 +1,84 @@
+package sequencer
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/tandem-node/tandem/modules/block"
+)
+
+// Whatever is offered comes out once, in order, in blocks within the bound.
+func TestQueueProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		most := rapid.IntRange(10, 300).Draw(t, "most")
+		limit := rapid.IntRange(most, 4*most).Draw(t, "limit")
+		q := newQueue(most, limit)
+		var model [][]byte
+		size := 0
+		for range rapid.IntRange(1, 30).Draw(t, "steps") {
+			if rapid.Bool().Draw(t, "add") {
+				var offer [][]byte
+				for range rapid.IntRange(0, 5).Draw(t, "n") {
+					tx := fmt.Appendf(nil, "%d", rapid.IntRange(0, 40).Draw(t, "tx"))
+					tx = append(tx, make([]byte, rapid.IntRange(0, 200).Draw(t, "pad"))...)
+					offer = append(offer, tx)
+					known := false
+					for _, m := range model {
+						known = known || string(m) == string(tx)
+					}
+					if n := block.NewData(nil, [][]byte{tx}).Size(); !known && n <= most && size+n <= limit {
+						model = append(model, tx)
+						size += n
+					}
+				}
+				q.add(offer)
+			} else {
+				got := q.take()
+				require.Equal(t, len(got) == 0, len(model) == 0, "a block takes at least one")
+				require.LessOrEqual(t, block.NewData(nil, got).Size(), most)
+				for i, tx := range got {
+					require.Equal(t, model[i], tx)
+					size -= framed(tx)
+				}
+				model = model[len(got):]
+				if len(model) > 0 {
+					require.Greater(t, block.NewData(nil, append(append([][]byte(nil), got...), model[0])).Size(), most, "a block is full")
+				}
+			}
+			require.Equal(t, size, q.bytes)
+			require.Len(t, q.txs, len(model))
+			require.Len(t, q.known, len(model))
+			require.Equal(t, len(model) == 0, q.empty())
+		}
+	})
+}
+
+func TestConfig(t *testing.T) {
+	require.NoError(t, Default().Validate())
+	for want, change := range map[string]func(*Config){
+		"sequencer.block_time is 0s, want more than 0":                 func(c *Config) { c.BlockTime = 0 },
+		"sequencer.lazy_interval is 1s, want more than block_time, 1s": func(c *Config) { c.Lazy, c.LazyInterval = true, c.BlockTime },
+		"sequencer.poll_interval is 0s":                                func(c *Config) { c.PollInterval = 0 },
+		"sequencer.max_block_bytes is 5242880, want 1 to 5241856":      func(c *Config) { c.MaxBlockBytes = block.MaxBlobBytes },
+		"sequencer.max_queue_bytes is 1, want at least twice":          func(c *Config) { c.MaxQueueBytes = 1 },
+		"sequencer.execute_tries is 0":                                 func(c *Config) { c.ExecuteTries = 0 },
+		"sequencer.retry_delay is 0s":                                  func(c *Config) { c.RetryDelay = 0 },
+		"sequencer.retry_max_delay is 0s":                              func(c *Config) { c.RetryMaxDelay = 0 },
+		"sequencer.broadcast_timeout is 0s":                            func(c *Config) { c.BroadcastTimeout = 0 },
+		"sequencer.start_grace is -1ns":                                func(c *Config) { c.StartGrace = -1 },
+		"sequencer.submit.strategy is never, want time, size":          func(c *Config) { c.Submit.Strategy = "never" },
+		"sequencer.submit.max_bytes is 0":                              func(c *Config) { c.Submit.MaxBytes = 0 },
+		"sequencer.submit.max_delay is -1ns":                           func(c *Config) { c.Submit.MaxDelay = -1 },
+		"sequencer.submit.min_items is 0":                              func(c *Config) { c.Submit.MinItems = 0 },
+		"sequencer.submit.size_threshold is 2":                         func(c *Config) { c.Submit.SizeThreshold = 2 },
+		"sequencer.submit.da_block_time is 0s":                         func(c *Config) { c.Submit.DABlockTime = 0 },
+		"sequencer.submit.reconcile_heights is 0, want at least 1":     func(c *Config) { c.Submit.ReconcileHeights = 0 },
+	} {
+		c := Default()
+		change(&c)
+		require.ErrorContains(t, c.Validate(), want)
+	}
+}

@@ -1,0 +1,452 @@
+package sequencer_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/modules/da"
+	"github.com/tandem-node/tandem/modules/sequencer"
+	"github.com/tandem-node/tandem/testutil"
+)
+
+func kindField(kind block.Kind) zapcore.Field { return zap.Stringer("kind", kind) }
+
+// grow applies n blocks; every second one has a transaction.
+func (w *world) grow(n int) {
+	w.t.Helper()
+	for range n {
+		w.mu.Lock()
+		st := w.states[len(w.states)-1]
+		var lastData []byte
+		if len(w.blocks) > 0 {
+			lastData = w.blocks[len(w.blocks)-1].Data.Hash()
+		}
+		w.mu.Unlock()
+		var txs [][]byte
+		if st.NextHeight()%2 == 0 {
+			txs = [][]byte{fmt.Appendf(nil, "k=%d", st.NextHeight())}
+		}
+		w.add(st, txs, lastData)
+	}
+}
+
+func (w *world) add(st block.State, txs [][]byte, lastData []byte) {
+	w.t.Helper()
+	c := block.Commit(txs)
+	h := testutil.Sign(w.key, block.Header{
+		Height: st.NextHeight(), Time: uint64(time.Now().UnixNano()), LastHeaderHash: st.LastHeaderHash, DataHash: c[:],
+		AppHash: st.AppHash, ProposerAddress: w.genesis.ProposerAddress, ChainID: st.ChainID,
+	})
+	require.NoError(w.t, w.apply(block.Block{Header: h, Data: block.CanonicalData(h, txs, lastData)}))
+}
+
+// checkPosted checks that everything lies on DA, at most `most` times.
+func (w *world) checkPosted(most int) {
+	w.t.Helper()
+	hs, ds := w.posted()
+	for _, b := range w.made() {
+		require.GreaterOrEqual(w.t, hs[b.Height()], 1, "header %d", b.Height())
+		require.LessOrEqual(w.t, hs[b.Height()], most, "header %d", b.Height())
+		if len(b.Data.Txs) == 0 {
+			require.Zero(w.t, ds[b.Height()], "empty data %d", b.Height())
+			continue
+		}
+		require.GreaterOrEqual(w.t, ds[b.Height()], 1, "data %d", b.Height())
+		require.LessOrEqual(w.t, ds[b.Height()], most, "data %d", b.Height())
+	}
+}
+
+// checkMarks checks that marks name the DA heights at which the blobs lie.
+func (w *world) checkMarks() {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, b := range w.blocks {
+		inc := w.included[b.Height()]
+		require.Equal(w.t, b.Header.Digest(), inc.HeaderHash)
+		blob := testutil.Envelope(w.key, b.Header)
+		require.True(w.t, w.da.has(inc.HeaderDA, blob), "header %d at %d", b.Height(), inc.HeaderDA)
+		if len(b.Data.Txs) > 0 {
+			require.Equal(w.t, b.Data.Commitment(), inc.Commitment)
+			require.True(w.t, w.da.has(inc.DataDA, testutil.DataBlob(w.key, b.Data)))
+		} else {
+			require.Zero(w.t, inc.DataDA)
+		}
+	}
+}
+
+func (d *fakeDA) has(height uint64, blob []byte) bool {
+	for _, b := range d.at[height] {
+		if string(b.Data) == string(blob) {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *world) settled(s *sequencer.Submitter) {
+	w.t.Helper()
+	h, d := s.Submitted()
+	require.Equal(w.t, w.height(), h)
+	require.Equal(w.t, w.height(), d)
+	for _, l := range []sequencer.LaneStats{s.Stats().Header, s.Stats().Data} {
+		require.Zero(w.t, l.Lag)
+		require.Empty(w.t, l.LastError)
+		require.Empty(w.t, l.WaitingFor)
+	}
+}
+
+func TestPostsEverythingOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := w.process().submitter()
+		stop := run(t, s.Run)
+		for range 60 {
+			w.grow(1)
+			time.Sleep(time.Second)
+		}
+		time.Sleep(15 * time.Second)
+		w.settled(s)
+		w.checkPosted(1)
+		w.checkMarks()
+		require.Less(t, len(w.da.submits), 2*12+4, "blocks are batched")
+		require.NoError(t, stop())
+		require.Equal(t, [2]uint64{60, 60}, w.submitted)
+	})
+}
+
+func TestIdleSubmitterIsQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.grow(7)
+		p := w.process()
+		run(t, p.submitter().Run)
+		time.Sleep(time.Minute)
+		calls := p.calls
+		time.Sleep(24 * time.Hour)
+		require.Equal(t, calls, p.calls)
+	})
+}
+
+func TestLoneBlockIsPostedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		run(t, w.process().submitter().Run)
+		time.Sleep(time.Hour)
+		w.grow(1)
+		synctest.Wait()
+		require.Len(t, w.da.submits, 1)
+	})
+}
+
+func TestStrategies(t *testing.T) {
+	for name, c := range map[string]struct {
+		change  func(*sequencer.SubmitConfig)
+		atMost  int
+		atLeast int
+	}{
+		"time":      {func(*sequencer.SubmitConfig) {}, 14, 8},
+		"min items": {func(c *sequencer.SubmitConfig) { c.MinItems = 20 }, 3, 2},
+		"size":      {func(c *sequencer.SubmitConfig) { c.Strategy, c.MaxBytes = "size", 50_000 }, 3, 1},
+		"adaptive":  {func(c *sequencer.SubmitConfig) { c.Strategy, c.MaxDelay = "adaptive", time.Hour }, 2, 1},
+		"immediate": {func(c *sequencer.SubmitConfig) { c.Strategy, c.DABlockTime = "immediate", time.Second }, 60, 55},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				c.change(&w.cfg.Submit)
+				require.NoError(t, w.cfg.Validate())
+				w.da = newFakeDA(w.cfg.Submit.DABlockTime)
+				s := w.process().submitter()
+				run(t, s.Run)
+				for range 60 {
+					w.grow(1)
+					time.Sleep(time.Second)
+				}
+				n := int(s.Stats().Header.Submissions)
+				require.GreaterOrEqual(t, n, c.atLeast)
+				require.LessOrEqual(t, n, c.atMost)
+			})
+		})
+	}
+}
+
+// Whatever waits is posted once production pauses, or both would wait for ever.
+func TestSizeStrategyYieldsToThePause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.cfg.Submit.Strategy, w.cfg.MaxPending = "size", 5
+		p := w.process()
+		s := p.submitter()
+		params := p.producerParams()
+		params.Posted = s
+		run(t, s.Run)
+		run(t, sequencer.NewProducer(params).Run)
+		time.Sleep(time.Minute)
+		require.Greater(t, w.height(), uint64(20))
+	})
+}
+
+func TestAmbiguousOutcomes(t *testing.T) {
+	unknown := func(f fate) func() fate {
+		f.err = fmt.Errorf("%w: cut off", da.ErrUnknown)
+		return func() fate { return f }
+	}
+	for name, c := range map[string]struct {
+		script []func() fate
+		copies int // of each header, at most
+		sends  int // submissions, both lanes
+	}{
+		"landed":              {[]func() fate{unknown(fate{lands: []uint64{1}}), unknown(fate{lands: []uint64{1}})}, 1, 2},
+		"landed late":         {[]func() fate{unknown(fate{lands: []uint64{3}}), unknown(fate{lands: []uint64{3}})}, 1, 2},
+		"lost":                {[]func() fate{unknown(fate{}), unknown(fate{})}, 1, 4},
+		"lost twice":          {[]func() fate{unknown(fate{}), unknown(fate{}), unknown(fate{}), unknown(fate{})}, 1, 6},
+		"landed twice":        {[]func() fate{unknown(fate{lands: []uint64{1, 2}}), unknown(fate{lands: []uint64{1, 2}})}, 2, 2},
+		"landed partly":       {[]func() fate{unknown(fate{lands: []uint64{1}, only: 2}), unknown(fate{lands: []uint64{1}, only: 2})}, 1, 4},
+		"landed after resend": {[]func() fate{unknown(fate{lands: []uint64{5}}), unknown(fate{lands: []uint64{5}}), unknown(fate{}), unknown(fate{})}, 1, 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.grow(9)
+				w.da.script = c.script
+				s := w.process().submitter()
+				run(t, s.Run)
+				time.Sleep(5 * time.Minute)
+				w.settled(s)
+				w.checkPosted(c.copies)
+				w.checkMarks()
+				require.Len(t, w.da.submits, c.sends)
+			})
+		})
+	}
+}
+
+func TestHangingSubmissionIsFoundByLooking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.grow(4)
+		p := w.process()
+		s := sequencer.NewSubmitter(sequencer.SubmitterParams{
+			Config: w.cfg, Genesis: w.genesis, Signer: p, Chain: p, Store: p, Headers: headers{w}, Data: datas{w},
+			Client: cutOff{p}, Namespaces: spaces, Marks: p, Log: p.log,
+		})
+		run(t, s.Run)
+		time.Sleep(5 * time.Minute)
+		w.settled(s)
+		w.checkPosted(1)
+	})
+}
+
+// cutOff gives up on every submission, with an error that says nothing.
+type cutOff struct{ *process }
+
+func (c cutOff) Submit(ctx context.Context, ns da.Namespace, blobs [][]byte) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	if _, err := c.process.Submit(ctx, ns, blobs); err != nil {
+		return 0, ctx.Err()
+	}
+	return 0, context.DeadlineExceeded
+}
+
+func TestTooLargeIsSplit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.grow(100)
+		w.da.limit = 3000
+		s := w.process().submitter()
+		run(t, s.Run)
+		time.Sleep(20 * time.Minute)
+		w.settled(s)
+		w.checkPosted(1)
+		w.checkMarks()
+	})
+}
+
+func TestSingleItemThatIsTooLargeStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.grow(3)
+		w.da.limit = 100
+		err := w.process().submitter().Run(t.Context())
+		require.ErrorIs(t, err, da.ErrTooLarge)
+		require.ErrorContains(t, err, "has")
+		require.Regexp(t, `(header 1|data 2) has \d+ bytes as a blob`, err.Error())
+	})
+}
+
+func TestOutageIsSurvivedAndSaidOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.da.down = true
+		p := w.process()
+		s := p.submitter()
+		run(t, s.Run)
+		for range 300 {
+			w.grow(1)
+			time.Sleep(time.Second)
+		}
+		require.NotEmpty(t, s.Stats().Header.LastError)
+		calls := p.calls
+		time.Sleep(time.Minute)
+		require.Less(t, p.calls-calls, 30, "back-off")
+		w.da.set(func(d *fakeDA) { d.down = false })
+		time.Sleep(time.Minute)
+		w.settled(s)
+		w.checkPosted(1)
+		for _, kind := range []block.Kind{block.KindHeader, block.KindData} {
+			require.Equal(t, 1, p.logs.FilterField(kindField(kind)).FilterLevelExact(zap.WarnLevel).Len())
+			require.Equal(t, 1, p.logs.FilterMessage("the DA layer takes blocks again").FilterField(kindField(kind)).Len())
+		}
+	})
+}
+
+func TestRefusalsAreRetried(t *testing.T) {
+	for name, cause := range map[string]error{"fee": da.ErrFee, "busy": da.ErrBusy, "auth": da.ErrAuth, "unavailable": da.ErrUnavailable} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.grow(4)
+				for range 8 {
+					w.da.script = append(w.da.script, func() fate { return fate{err: cause} })
+				}
+				s := w.process().submitter()
+				run(t, s.Run)
+				time.Sleep(time.Second)
+				require.ErrorContains(t, cause, s.Stats().Header.LastError)
+				time.Sleep(10 * time.Minute)
+				w.settled(s)
+				w.checkPosted(1)
+				require.Len(t, w.da.submits, 10)
+			})
+		})
+	}
+}
+
+// A node mempool that was full may have kept the transaction all the same.
+func TestBusyThatLandedIsNotSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.grow(4)
+		landed := func() fate { return fate{lands: []uint64{0}, err: da.ErrBusy} }
+		w.da.script = []func() fate{landed, landed}
+		s := w.process().submitter()
+		run(t, s.Run)
+		time.Sleep(time.Minute)
+		w.settled(s)
+		require.Len(t, w.da.submits, 2)
+	})
+}
+
+func TestHeadersAndDataAreIndependent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.grow(10)
+		p := w.process()
+		s := sequencer.NewSubmitter(sequencer.SubmitterParams{
+			Config: w.cfg, Genesis: w.genesis, Signer: p, Chain: p, Store: p, Headers: headers{w}, Data: datas{w},
+			Client: oneSided{p}, Namespaces: spaces, Marks: p, Log: p.log,
+		})
+		run(t, s.Run)
+		time.Sleep(time.Minute)
+		h, d := s.Submitted()
+		require.Zero(t, h)
+		require.Equal(t, uint64(10), d)
+		require.Equal(t, uint64(10), s.Stats().Header.Lag)
+	})
+}
+
+// oneSided refuses headers.
+type oneSided struct{ *process }
+
+func (c oneSided) Submit(ctx context.Context, ns da.Namespace, blobs [][]byte) (uint64, error) {
+	if ns == spaces.Header {
+		return 0, da.ErrBusy
+	}
+	return c.process.Submit(ctx, ns, blobs)
+}
+
+func TestNoDALayer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.grow(3)
+		p := w.process()
+		s := sequencer.NewSubmitter(sequencer.SubmitterParams{
+			Config: w.cfg, Genesis: w.genesis, Signer: p, Chain: p, Store: p, Headers: headers{w}, Data: datas{w},
+			Client: da.None{}, Namespaces: spaces, Marks: p, Log: p.log,
+		})
+		stop := run(t, s.Run)
+		time.Sleep(time.Hour)
+		require.Contains(t, s.Stats().Header.WaitingFor, "none is configured")
+		require.NoError(t, stop())
+		require.Zero(t, p.logs.FilterLevelExact(zap.WarnLevel).Len())
+	})
+}
+
+// What the node has already read back from DA is not posted again.
+func TestKnownInclusionsAreNotPosted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.grow(10)
+		for _, b := range w.made()[:8] {
+			w.included[b.Height()] = block.Included{
+				HeaderHash: b.Header.Digest(), HeaderDA: 3, Commitment: b.Data.Commitment(), DataDA: 4,
+			}
+		}
+		s := w.process().submitter()
+		run(t, s.Run)
+		time.Sleep(time.Minute)
+		w.settled(s)
+		hs, ds := w.posted()
+		require.Equal(t, map[uint64]int{9: 1, 10: 1}, hs)
+		require.Equal(t, map[uint64]int{10: 1}, ds)
+	})
+}
+
+func TestLargeBacklogGoesInBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.cfg.Submit.MaxBytes = 100_000
+		w.da.limit = 100_000
+		w.grow(1000)
+		p := w.process()
+		s := p.submitter()
+		run(t, s.Run)
+		time.Sleep(10 * time.Minute)
+		w.settled(s)
+		w.checkPosted(1)
+		require.Zero(t, p.logs.FilterMessage("submission is too large for the DA layer, sending half").Len())
+	})
+}
+
+// A long quiet chain is not read again from its beginning after a restart.
+func TestEmptyDataIsPassedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		for range 1000 {
+			st := w.states[len(w.states)-1]
+			var last []byte
+			if len(w.blocks) > 0 {
+				last = w.blocks[len(w.blocks)-1].Data.Hash()
+			}
+			w.add(st, nil, last)
+		}
+		p := w.process()
+		s := p.submitter()
+		stop := run(t, s.Run)
+		synctest.Wait()
+		_, d := s.Submitted()
+		require.Equal(t, uint64(1000), d)
+		require.NoError(t, stop())
+		require.Equal(t, uint64(1000), w.submitted[1])
+	})
+}
