@@ -59,3 +59,41 @@ type Stats struct {
 	Junk                  uint64 // sum over JunkByReason
 	JunkByReason          map[string]uint64
 }
+
+// snapshot is what Status is made from.
+type snapshot struct {
+	Status
+	junk junk
+}
+
+// meter measures a rate over spans of a few seconds.
+type meter struct {
+	since time.Time
+	count int
+	last  float64
+}
+
+const meterSpan = 5 * time.Second
+
+func (m *meter) add(n int, now time.Time) {
+	if m.since.IsZero() {
+		m.since = now
+	}
+	m.count += n
+	if span := now.Sub(m.since); span >= meterSpan {
+		m.last = float64(m.count) / span.Seconds()
+		m.since, m.count = now, 0
+	}
+}
+
+// value returns the rate per second, also while the first span is not over.
+func (m *meter) value(now time.Time) float64 {
+	span := now.Sub(m.since)
+	switch {
+	case m.since.IsZero():
+		return 0
+	case span >= meterSpan || m.last == 0 && span > 0:
+		return float64(m.count) / span.Seconds()
+	}
+	return m.last
+}

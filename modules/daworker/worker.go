@@ -2,10 +2,13 @@ package daworker
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
@@ -62,27 +65,86 @@ type Params struct {
 // Worker reads the chain from DA. Build it with New.
 type Worker struct {
 	p      Params
-	status atomic.Pointer[Status]
+	status atomic.Pointer[snapshot]
 	wake   chan struct{}
 	rewind atomic.Uint64
+	// prefetched counts the bytes read ahead; Status shows them as they are now.
+	prefetched atomic.Int64
 }
 
 // New returns a worker that does nothing until Run.
 func New(p Params) *Worker {
+	if p.LocalCtx == nil {
+		p.LocalCtx = func(ctx context.Context) context.Context { return ctx }
+	}
+	if p.Log == nil {
+		p.Log = zap.NewNop()
+	}
+	if p.Tracer == nil {
+		p.Tracer = noop.NewTracerProvider().Tracer("")
+	}
+	if p.Now == nil {
+		p.Now = time.Now
+	}
 	w := &Worker{p: p, wake: make(chan struct{}, 1)}
-	w.status.Store(&Status{Phase: PhaseStarting})
+	w.status.Store(&snapshot{Status: Status{Phase: PhaseStarting}})
 	return w
 }
 
 // Run follows the chain until ctx ends. It returns early only when the Sink
 // says that going on makes no sense.
-func (w *Worker) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
+func (w *Worker) Run(parent context.Context) error {
+	r := newReader(w)
+	ctx, cancel := context.WithCancel(parent)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	if w.p.Config.Watch {
+		wg.Go(func() { r.watch.run(ctx) })
+	}
+	for {
+		err := r.round(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil //nolint:nilerr // asked to stop
+		case errors.Is(err, da.ErrDisabled):
+			r.disabled()
+			cancel()
+			<-parent.Done()
+			return nil
+		case permanent(err):
+			return err
+		}
+		r.settle(err)
+		if !r.wait(ctx) {
+			return nil
+		}
+	}
+}
+
+// permanent reports whether an error is the Sink's and trying again cannot help.
+func permanent(err error) bool {
+	if _, ok := errors.AsType[sinkError](err); !ok {
+		return false
+	}
+	var (
+		marked    interface{ Permanent() bool }
+		violation *block.Violation
+		headers   *block.Conflict[*block.SignedHeader]
+		data      *block.Conflict[*block.Data]
+	)
+	return errors.As(err, &marked) && marked.Permanent() ||
+		errors.As(err, &violation) || errors.As(err, &headers) || errors.As(err, &data)
 }
 
 // Status returns the newest snapshot.
-func (w *Worker) Status() Status { return *w.status.Load() }
+func (w *Worker) Status() Status {
+	snap := w.status.Load()
+	s := snap.Status
+	s.Pending.PrefetchBytes = int(w.prefetched.Load())
+	s.Stats.JunkByReason = snap.junk.byName()
+	return s
+}
 
 // Wake makes the worker look again now, for example after the stores changed.
 // It never blocks.

@@ -1,0 +1,307 @@
+package daworker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	header "github.com/celestiaorg/go-header"
+	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/modules/block"
+)
+
+// assembler pairs headers with data, whatever order and DA heights they come
+// in, and remembers what is to be reported. It belongs to the Run goroutine.
+type assembler struct {
+	p          Params
+	rules      rules
+	pending    *pending
+	quarantine *quarantine
+	wanted     *wanted
+	strict     bool                // an envelope was seen: bare headers no longer count
+	swept      uint64              // header height up to which pending items were compared with the store
+	settled    uint64              // data height up to which pending data was let go
+	missing    *block.SignedHeader // stored header whose data was not there at the last look
+
+	incs  []block.Inclusion
+	known map[block.Inclusion]struct{} // incs by what they say, DA height zeroed
+
+	stats Stats
+	junk  junk
+}
+
+func newAssembler(p Params, r rules) *assembler {
+	return &assembler{
+		p: p, rules: r, pending: newPending(p.Config.PendingBytes), quarantine: newQuarantine(p.Config.QuarantineBytes),
+		wanted: newWanted(), known: make(map[block.Inclusion]struct{}),
+	}
+}
+
+// add takes over what was found at one DA height, signatures checked. It never
+// fails: what cannot be judged now is kept.
+func (a *assembler) add(ctx context.Context, f *found) {
+	for _, h := range f.headers {
+		if !h.bad {
+			a.addHeader(ctx, h)
+		}
+	}
+	for _, h := range f.unknown {
+		a.quarantine.addHeader(h)
+	}
+	for _, d := range f.data {
+		if !d.bad {
+			a.addData(ctx, d)
+		}
+	}
+	a.junk.add(f.junk)
+	a.stats.Heights++
+	a.stats.Blobs += uint64(f.blobs) //nolint:gosec // a count
+	a.stats.Bytes += uint64(f.bytes) //nolint:gosec // a count
+}
+
+// addHeader takes a header of the expected proposer with good signatures.
+func (a *assembler) addHeader(ctx context.Context, i *headerItem) {
+	if len(i.envelope) > 0 {
+		a.strict = true
+	} else if a.strict {
+		a.junk[junkEnvelope]++
+		return
+	}
+	a.stats.Headers++
+	h := i.header
+	a.include(h.Height(), block.KindHeader, h.Digest(), i.da)
+	stored, err := a.storedHeader(ctx, h.Height())
+	switch {
+	case err != nil: // not known now; the next sweep compares
+		a.pending.addHeader(i, true)
+		a.swept = min(a.swept, h.Height()-1)
+	case stored == nil && h.Height() > a.p.Headers.Height():
+		a.pending.addHeader(i, true)
+	case stored != nil && stored.Digest() != h.Digest():
+		a.contest(i)
+		a.pending.addHeader(i, false)
+	}
+	a.pairHeader(ctx, i)
+}
+
+// contest tells of a header that differs from the stored one. It is reported,
+// which is all the Sink needs, and stays at hand for as long as there is room:
+// should the stores be rolled back below it, it is appended.
+func (a *assembler) contest(i *headerItem) {
+	a.stats.Conflicts++
+	a.p.Log.Warn("header on da differs from the stored one",
+		zap.Uint64("height", i.header.Height()), zap.Uint64("da_height", i.da), zap.Stringer("hash", i.header.Digest()))
+}
+
+// pairHeader looks for the data a header commits to among what came earlier.
+func (a *assembler) pairHeader(ctx context.Context, i *headerItem) {
+	if a.p.HeadersOnly || i.header.IsEmpty() {
+		return
+	}
+	height, c := i.header.Height(), block.Hash(i.header.Header.DataHash)
+	d := a.pending.match(c, height)
+	if d == nil {
+		var bad uint64
+		d, bad = a.quarantine.takeData(c)
+		a.junk[junkSignature] += bad
+	}
+	switch {
+	case d == nil:
+		a.wanted.add(height, c, i.da)
+	case d.height == height && d.held:
+		a.report(d, height)
+	default:
+		a.accept(ctx, d, height)
+	}
+}
+
+// addData takes data: the proposer's with a good signature, others' unchecked.
+// It counts for every height whose header commits to it. The proposer's is also
+// kept for the height it names as long as that header is not known.
+func (a *assembler) addData(ctx context.Context, i *dataItem) {
+	c := i.data.Commitment()
+	heights := a.wanted.heights(c)
+	named, known := a.namedHeader(ctx, i)
+	if named && !slices.Contains(heights, i.height) {
+		heights = append(heights, i.height)
+	}
+	if (len(heights) > 0 || i.own) && !i.verify() {
+		a.junk[junkSignature]++
+		return
+	}
+	for _, height := range heights {
+		a.accept(ctx, i, height)
+	}
+	switch {
+	case i.own && !known:
+		a.pending.addData(i, true)
+	case len(heights) == 0 && !a.quarantine.addData(i):
+		a.junk[junkSignature]++
+		return
+	}
+	if i.own || len(heights) > 0 {
+		a.stats.Data++
+	}
+}
+
+// accept takes data for a height whose header commits to it. It holds the
+// cursor unless only a contested header does.
+func (a *assembler) accept(ctx context.Context, i *dataItem, height uint64) {
+	own := &dataItem{data: i.data, da: i.da, height: height, own: i.own}
+	a.report(own, height)
+	stored, err := a.storedHeader(ctx, height)
+	contested := err == nil && stored != nil && !commits(stored, i.data.Commitment())
+	if contested || height > min(a.p.Data.Height(), a.p.Headers.Height()) {
+		a.pending.addData(own, !contested)
+	}
+}
+
+// report says that the data of a height was seen.
+func (a *assembler) report(i *dataItem, height uint64) {
+	a.include(height, block.KindData, i.data.Commitment(), i.da)
+	a.wanted.remove(height)
+}
+
+// namedHeader looks at the header of the height the metadata names: whether one
+// commits to the data, and whether one is known that settles the question.
+func (a *assembler) namedHeader(ctx context.Context, i *dataItem) (commit, known bool) {
+	c := i.data.Commitment()
+	for _, h := range a.pending.headers[i.height] {
+		if commits(h.header, c) {
+			return true, true
+		}
+	}
+	h, err := a.storedHeader(ctx, i.height)
+	switch {
+	case err != nil: // not known now; the next sweep settles it
+		a.swept = min(a.swept, i.height-1)
+		return false, false
+	case h == nil:
+		return false, i.height <= a.p.Headers.Height()
+	}
+	return commits(h, c), true
+}
+
+func commits(h *block.SignedHeader, c block.Hash) bool {
+	return string(h.Header.DataHash) == string(c[:])
+}
+
+func (a *assembler) include(height uint64, kind block.Kind, hash block.Hash, daHeight uint64) {
+	key := block.Inclusion{Height: height, Kind: kind, Hash: hash}
+	if _, ok := a.known[key]; ok {
+		return
+	}
+	a.known[key] = struct{}{}
+	key.DAHeight = daHeight
+	a.incs = append(a.incs, key)
+}
+
+// handedOver forgets what was reported.
+func (a *assembler) handedOver() {
+	a.incs = nil
+	clear(a.known)
+}
+
+// storedHeader returns the header at a height, nil when the store has none.
+func (a *assembler) storedHeader(ctx context.Context, height uint64) (*block.SignedHeader, error) {
+	if height > a.p.Headers.Height() {
+		return nil, nil //nolint:nilnil // absent is no error here
+	}
+	hs, err := a.p.Headers.GetRange(ctx, height, height+1)
+	switch {
+	case errors.Is(err, header.ErrNotFound):
+		return nil, nil //nolint:nilnil // pruned or rolled back meanwhile
+	case err != nil:
+		return nil, fmt.Errorf("read header %d: %w", height, err)
+	case len(hs) == 0:
+		return nil, nil //nolint:nilnil // as above
+	}
+	return hs[0], nil
+}
+
+// sweep compares pending items with the headers the store took meanwhile, from
+// here or from P2P: what is stored is done, what differs is contested, data
+// whose header is now known is reported.
+func (a *assembler) sweep(ctx context.Context) error {
+	to := a.p.Headers.Height()
+	a.swept = min(a.swept, to) // the store was rolled back
+	held := slices.Concat(
+		heldIn(a.swept, to, a.pending.headers), heldIn(a.swept, to, a.pending.claimed), heldIn(a.swept, to, a.quarantine.headers))
+	slices.Sort(held)
+	for _, height := range slices.Compact(held) {
+		stored, err := a.storedHeader(ctx, height)
+		if err != nil {
+			return err
+		}
+		a.recheck(ctx, height)
+		a.sweepHeaders(height, stored)
+		a.sweepData(height, stored)
+	}
+	a.swept = to
+	return nil
+}
+
+// sweepHeaders settles the pending headers of a height that is stored, or that
+// is below what the store keeps (nil).
+func (a *assembler) sweepHeaders(height uint64, stored *block.SignedHeader) {
+	for _, i := range slices.Clone(a.pending.headers[height]) {
+		switch {
+		case stored == nil || i.header.Digest() == stored.Digest():
+			a.pending.removeHeader(i)
+		case i.held:
+			a.pending.releaseHeader(i)
+			a.contest(i)
+		}
+	}
+}
+
+// sweepData settles the data kept under the height of a stored header.
+func (a *assembler) sweepData(height uint64, stored *block.SignedHeader) {
+	for _, i := range slices.Clone(a.pending.claimed[height]) {
+		switch {
+		case stored != nil && commits(stored, i.data.Commitment()):
+			a.report(i, height)
+			if height <= a.p.Data.Height() {
+				a.pending.removeData(i)
+			}
+		case a.claimedByPending(i):
+			a.pending.releaseData(i)
+		default:
+			a.pending.removeData(i)
+			_ = a.quarantine.addData(i) // its signature is known to be good
+		}
+	}
+}
+
+// claimedByPending reports whether a contested header commits to the data.
+func (a *assembler) claimedByPending(i *dataItem) bool {
+	for _, h := range a.pending.headers[i.height] {
+		if commits(h.header, i.data.Commitment()) {
+			return true
+		}
+	}
+	return false
+}
+
+// recheck judges headers again whose proposer was not known when they were read.
+func (a *assembler) recheck(ctx context.Context, height uint64) {
+	if len(a.quarantine.headers[height]) == 0 {
+		return
+	}
+	expected := a.p.Proposers.Expected(height)
+	if len(expected) == 0 {
+		return
+	}
+	for _, i := range a.quarantine.takeHeaders(height) {
+		switch {
+		case string(expected) != string(i.header.Header.ProposerAddress):
+			a.junk[junkProposer]++
+		case !verifyHeader(i):
+			a.junk[junkSignature]++
+		default:
+			a.addHeader(ctx, i)
+		}
+	}
+}

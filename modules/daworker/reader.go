@@ -1,0 +1,364 @@
+package daworker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/modules/da"
+	"github.com/tandem-node/tandem/telemetry/names"
+)
+
+var (
+	errSilent   = errors.New("da: head stream fell silent")
+	errClosed   = errors.New("da: head stream closed")
+	errWalkBack = errors.New("da: cursor walked back")
+)
+
+// prunedPolls is how many block times pass between looks at a pruned height.
+const prunedPolls = 10
+
+// sinkError marks an error of the Sink, the only one that can stop the worker.
+type sinkError struct{ error }
+
+// Unwrap returns the Sink's error.
+func (e sinkError) Unwrap() error { return e.error }
+
+// reader is the state of one Run.
+type reader struct {
+	w     *Worker
+	p     Params
+	asm   *assembler
+	watch *watcher
+	win   *window
+
+	first    uint64 // never read below
+	next     uint64 // DA height to read next
+	floor    uint64 // as handed over last
+	walkedAt uint64 // block height for which strangers' data was looked for again
+	head     da.Head
+	behind   bool // the head is below what was read
+
+	pollAt    time.Time // when to ask for the head
+	notBefore time.Time // reading is backed off until then
+	failures  int
+	early     int // times in a row that the head could not be read yet
+	phase     Phase
+	lastOK    time.Time
+	lastErr   string
+	rate      meter
+}
+
+func newReader(w *Worker) *reader {
+	p := w.p
+	first := max(p.Genesis.DAStartHeight, 1)
+	next := first
+	if p.Cursor != nil {
+		next = max(first, p.Cursor())
+	}
+	r := &reader{w: w, p: p, first: first, next: next, floor: next, phase: PhaseStarting}
+	r.asm = newAssembler(p, rules{
+		genesis: p.Genesis, headerNS: p.HeaderNS, dataNS: p.dataNS(), proposers: p.Proposers, ignoreData: p.HeadersOnly,
+	})
+	r.watch = &watcher{client: p.Client, interval: p.Config.PollInterval, log: p.Log, wake: w.Wake}
+	r.win = &window{
+		start: p.Config.InFlight, most: p.Config.MaxInFlight, budget: p.Config.PrefetchBytes,
+		fetch: r.fetch, hand: r.hand, retry: r.retry, backoff: r.backoff, held: &w.prefetched,
+	}
+	r.publish()
+	return r
+}
+
+// dataNS returns the namespace data is looked for in.
+func (p Params) dataNS() da.Namespace {
+	if p.HeadersOnly {
+		return p.HeaderNS
+	}
+	return p.DataNS
+}
+
+// round does what can be done now: settle what is pending, ask for the head when
+// it is time, read up to it.
+func (r *reader) round(ctx context.Context) error {
+	r.takeRewind()
+	if err := r.flush(ctx); err != nil {
+		return err
+	}
+	if err := r.look(ctx); err != nil {
+		return err
+	}
+	if time.Now().Before(r.notBefore) {
+		return nil
+	}
+	if r.next > r.head.Height {
+		r.searchAgain()
+	}
+	if r.next > r.head.Height {
+		return nil
+	}
+	return r.read(ctx)
+}
+
+// look learns the head from the stream or, when that is silent, by asking.
+func (r *reader) look(ctx context.Context) error {
+	now := time.Now()
+	if told := r.watch.head.Load(); told > r.head.Height && r.watch.alive.Load() {
+		r.head, r.behind = da.Head{Height: told}, false
+		r.pollAt = now.Add(silentBlocks * r.p.Config.PollInterval)
+	}
+	if now.Before(r.pollAt) {
+		return nil
+	}
+	ctx, span := r.p.Tracer.Start(ctx, names.SpanDAPoll)
+	defer span.End()
+	r.asm.stats.Polls++
+	r.pollAt = now.Add(r.p.Config.PollInterval)
+	head, err := r.p.Client.Head(ctx)
+	if err != nil {
+		span.SetStatus(codes.Error, err.Error())
+		return fmt.Errorf("ask for the da head: %w", err)
+	}
+	if span.IsRecording() {
+		span.SetAttributes(attribute.Int64(names.AttrDAHeight, int64(head.Height))) //nolint:gosec // a trace attribute
+	}
+	r.answered(now)
+	r.head = head
+	if behind := head.Height+1 < r.next; behind != r.behind {
+		r.behind = behind
+		if behind {
+			r.p.Log.Warn("da head is below what was already read; the cursor stays",
+				zap.Uint64("da_head", head.Height), zap.Uint64("cursor", r.next))
+		}
+	}
+	return nil
+}
+
+// read hands over everything from the cursor to the head.
+func (r *reader) read(ctx context.Context) error {
+	ctx, span := r.p.Tracer.Start(ctx, names.SpanDARetrieve, trace.WithSpanKind(trace.SpanKindClient))
+	defer span.End()
+	from := r.next
+	err := r.win.run(ctx, from, r.head.Height)
+	if span.IsRecording() {
+		span.SetAttributes(
+			attribute.Int64(names.AttrDAHeight, int64(from)),               //nolint:gosec // a trace attribute
+			attribute.Int64(names.AttrDAHeight+"_end", int64(r.next)),      //nolint:gosec // a trace attribute
+			attribute.Int64(names.AttrBlobCount, int64(r.asm.stats.Blobs)), //nolint:gosec // a trace attribute
+		)
+		if err != nil {
+			span.SetStatus(codes.Error, err.Error())
+		}
+	}
+	return err
+}
+
+// fetch reads and sorts one DA height. Several run at a time.
+func (r *reader) fetch(ctx context.Context, height uint64) (*found, error) {
+	spaces := []da.Namespace{r.asm.rules.headerNS, r.asm.rules.dataNS}
+	if spaces[0] == spaces[1] {
+		spaces = spaces[:1]
+	}
+	blobs, err := r.p.Client.Blobs(ctx, height, spaces...)
+	if err != nil {
+		return nil, fmt.Errorf("read da height %d: %w", height, err)
+	}
+	return r.asm.rules.classify(height, blobs, r.p.Now()), nil
+}
+
+// hand takes over consecutive DA heights: authenticate, pair, append, report.
+// The cursor moves last.
+func (r *reader) hand(ctx context.Context, group []*found) error {
+	verify(group)
+	for _, f := range group {
+		if f.junk.total() > 0 {
+			r.p.Log.Debug("junk on da", zap.Uint64("da_height", f.height), zap.Any("reasons", f.junk.byName()))
+		}
+		r.asm.add(ctx, f)
+		r.next = f.height + 1
+	}
+	r.early = 0
+	if r.phase == PhasePruned {
+		r.p.Log.Info("da height can be read again", zap.Uint64("da_height", group[0].height))
+		r.phase = PhaseCatchUp
+	}
+	r.answered(time.Now())
+	r.rate.add(len(group), time.Now())
+	if err := r.flush(ctx); err != nil {
+		return err
+	}
+	r.publish()
+	if back := r.asm.pending.reclaim(); back != 0 {
+		r.walkBack(back)
+		return errWalkBack
+	}
+	if r.takeRewind() {
+		return errWalkBack
+	}
+	return nil
+}
+
+// flush appends what can be appended, then reports it together with the cursor.
+func (r *reader) flush(ctx context.Context) error {
+	if err := r.asm.advance(ctx); err != nil {
+		return err
+	}
+	floor := r.asm.pending.floor(r.next)
+	if len(r.asm.incs) == 0 && floor == r.floor {
+		return nil
+	}
+	if err := r.p.Sink.Include(ctx, r.asm.incs, floor); err != nil {
+		return sinkError{fmt.Errorf("report %d inclusions up to da height %d: %w", len(r.asm.incs), r.next, err)}
+	}
+	r.floor = floor
+	r.asm.handedOver()
+	return nil
+}
+
+// retry is told that a height failed and will be asked for again. While DA is
+// away, what P2P brings still completes what is pending.
+func (r *reader) retry(ctx context.Context, height uint64, err error) error {
+	r.asm.stats.Retries++
+	r.failing(err)
+	r.publish()
+	if height != r.next {
+		return nil
+	}
+	return r.flush(ctx)
+}
+
+func (r *reader) walkBack(to uint64) {
+	r.asm.stats.WalkBacks++
+	r.p.Log.Debug("cursor walks back", zap.Uint64("from", r.next), zap.Uint64("to", to))
+	r.next = max(to, r.first)
+}
+
+func (r *reader) takeRewind() bool {
+	to := r.w.rewind.Swap(0)
+	if to == 0 || to >= r.next {
+		return false
+	}
+	r.walkBack(to)
+	return true
+}
+
+// searchAgain walks back for data that may have been pushed out of the
+// quarantine before its header was known: once per block that cannot be
+// completed, so that a flood cannot keep the worker reading.
+func (r *reader) searchAgain() {
+	lost, height := r.asm.quarantine.lost, r.asm.stalled()
+	if lost == 0 || height <= r.walkedAt {
+		return
+	}
+	r.asm.quarantine.lost, r.walkedAt = 0, height
+	r.walkBack(lost)
+}
+
+// settle notes how a round went and when the next is due.
+func (r *reader) settle(err error) {
+	now := time.Now()
+	switch {
+	case err == nil, errors.Is(err, errWalkBack):
+		if !now.Before(r.notBefore) && r.phase != PhaseFailing {
+			r.phase = PhaseCatchUp
+			if r.next > r.head.Height {
+				r.phase = PhaseHead
+			}
+		}
+	case errors.Is(err, da.ErrFuture): // the head was announced before it can be read
+		r.phase = PhaseHead
+		r.early++
+		r.notBefore = now.Add(r.backoff(r.early))
+	case errors.Is(err, da.ErrPruned):
+		if r.phase != PhasePruned {
+			r.p.Log.Error("da height is gone from the endpoint; point the node at one that keeps it",
+				zap.Uint64("da_height", r.next), zap.Error(err))
+		}
+		r.phase, r.lastErr = PhasePruned, fmt.Sprintf("DA height %d is pruned below tail", r.next)
+		r.notBefore = now.Add(prunedPolls * r.p.Config.PollInterval)
+	default:
+		r.failing(err)
+		r.failures++
+		r.notBefore = now.Add(r.backoff(r.failures))
+		r.pollAt = r.notBefore
+	}
+	r.publish()
+}
+
+// failing notes an error that is retried.
+func (r *reader) failing(err error) {
+	if r.phase != PhaseFailing {
+		if errors.Is(err, da.ErrAuth) {
+			r.p.Log.Error("da endpoint refuses the token", zap.Error(err))
+		} else {
+			r.p.Log.Warn("reading from da fails; retrying", zap.Uint64("cursor", r.next), zap.Error(err))
+		}
+	}
+	r.phase, r.lastErr = PhaseFailing, err.Error()
+}
+
+// answered notes that the endpoint works.
+func (r *reader) answered(now time.Time) {
+	r.lastOK, r.failures = now, 0
+	if r.phase == PhaseFailing {
+		r.p.Log.Info("reading from da works again", zap.Uint64("cursor", r.next))
+	}
+	if r.phase != PhasePruned {
+		r.phase, r.lastErr = PhaseCatchUp, ""
+	}
+}
+
+// wait returns when there is something to do, or false when ctx ended.
+func (r *reader) wait(ctx context.Context) bool {
+	now := time.Now()
+	due := r.pollAt
+	if r.next <= r.head.Height && r.notBefore.Before(due) {
+		due = r.notBefore
+	}
+	if !due.After(now) {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(due.Sub(now))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+	case <-r.w.wake:
+	}
+	return true
+}
+
+// backoff returns the pause after a number of failures in a row: 100 ms,
+// doubling up to the poll interval, a fifth more or less.
+func (r *reader) backoff(attempt int) time.Duration {
+	const least = 100 * time.Millisecond
+	d := min(least<<min(attempt-1, 16), max(r.p.Config.PollInterval, least))
+	return d + time.Duration((rand.Float64()-0.5)*0.4*float64(d)) //nolint:gosec // jitter needs no secrecy
+}
+
+func (r *reader) disabled() {
+	r.phase = PhaseDisabled
+	r.publish()
+}
+
+// publish makes the state visible to Status.
+func (r *reader) publish() {
+	a := r.asm
+	s := Status{
+		Phase: r.phase, Head: r.head, Cursor: r.next, Floor: r.floor, LastOK: r.lastOK, LastErr: r.lastErr,
+		WaitingFor: a.waitingFor(), Streaming: r.watch.alive.Load(), Rate: r.rate.value(time.Now()), Stats: a.stats,
+		Pending: Pending{
+			Headers: len(a.pending.headers), Data: a.pending.items, Bytes: a.pending.bytes,
+			Quarantined: a.quarantine.count(), QuarantineBytes: a.quarantine.bytes,
+		},
+	}
+	s.Stats.Dropped, s.Stats.Evicted, s.Stats.Junk = a.pending.dropped, a.quarantine.evicted, a.junk.total()
+	r.w.status.Store(&snapshot{Status: s, junk: a.junk})
+}
