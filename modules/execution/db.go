@@ -2,42 +2,25 @@ package execution
 
 import (
 	"errors"
-	"fmt"
 
-	"github.com/syndtr/goleveldb/leveldb"
-	"github.com/syndtr/goleveldb/leveldb/iterator"
-	"github.com/syndtr/goleveldb/leveldb/opt"
-	"github.com/syndtr/goleveldb/leveldb/util"
+	"github.com/tandem-node/tandem/modules/leveldb"
 )
 
-// database is the executors' own key-value database in one directory. Writes
-// reach the operating system before write returns, and the disk when sync is set.
+// database is the executors' own database in one directory. A batch has reached
+// the operating system when it is written, and the disk when it is synced.
 type database struct {
-	path   string
-	db     *leveldb.DB
-	writes int // batches written since open, for tests; guarded by the executor
+	*leveldb.DB
+	writes int // batches written, for tests; guarded by the executor
 }
 
-func newDatabase(path string) *database { return &database{path: path} }
-
-func (d *database) open() error {
-	db, err := leveldb.OpenFile(d.path, &opt.Options{})
-	if err != nil {
-		return fmt.Errorf("open execution state %s: %w", d.path, err)
-	}
-	d.db = db
-	return nil
-}
-
-func (d *database) close() error {
-	if d.db == nil {
-		return nil
-	}
-	return d.db.Close()
+func newDatabase(dir string) *database {
+	cfg := leveldb.Default()
+	cfg.Path = dir
+	return &database{DB: leveldb.New(cfg)}
 }
 
 func (d *database) get(key []byte) (value []byte, found bool, err error) {
-	value, err = d.db.Get(key, nil)
+	value, err = d.Get(key)
 	if errors.Is(err, leveldb.ErrNotFound) {
 		return nil, false, nil
 	}
@@ -46,11 +29,5 @@ func (d *database) get(key []byte) (value []byte, found bool, err error) {
 
 func (d *database) write(b *leveldb.Batch, sync bool) error {
 	d.writes++
-	return d.db.Write(b, &opt.WriteOptions{Sync: sync})
-}
-
-// iterate returns the entries of [start, limit) as they are now. The caller
-// releases the iterator.
-func (d *database) iterate(start, limit []byte) iterator.Iterator {
-	return d.db.NewIterator(&util.Range{Start: start, Limit: limit}, nil)
+	return d.Write(b, sync)
 }

@@ -9,10 +9,10 @@ import (
 	"sync"
 
 	"github.com/cosmos/iavl"
-	"github.com/syndtr/goleveldb/leveldb"
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/modules/leveldb"
 )
 
 // stateVersion changes with the rules that lead from transactions to a root.
@@ -48,8 +48,8 @@ type KV struct {
 	tree  *iavl.MutableTree
 	chain *kvGenesis // nil before InitChain
 	pos   kvPosition
-	saved uint64 // pos.height on disk
-	root  []byte // never changed in place
+	saved kvPosition // pos on disk
+	root  []byte     // never changed in place
 }
 
 // NewKV returns a store in the directory dir. Open opens it.
@@ -61,11 +61,11 @@ func NewKV(cfg Config, dir string, log *zap.Logger) *KV {
 func (k *KV) Open(context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err := k.db.open(); err != nil {
+	if err := k.db.Open(); err != nil {
 		return err
 	}
 	if err := k.load(); err != nil {
-		return errors.Join(err, k.db.close())
+		return errors.Join(err, k.db.Close())
 	}
 	return nil
 }
@@ -79,27 +79,27 @@ func (k *KV) Close() error {
 	}
 	err := k.persist(true)
 	k.tree, k.chain = nil, nil
-	return errors.Join(err, k.db.close())
+	return errors.Join(err, k.db.Close())
 }
 
 // load makes memory what the disk says. It is also the way back after a failed
 // change: whatever was half done is forgotten.
 func (k *KV) load() error {
 	k.pending.Reset()
-	k.tree, k.chain, k.root, k.saved = nil, nil, nil, 0
-	k.pos = kvPosition{}
+	k.tree, k.chain, k.root = nil, nil, nil
+	k.pos, k.saved = kvPosition{}, kvPosition{}
 	chain, pos, err := readKVRecords(k.db)
 	if err != nil {
-		return fmt.Errorf("load execution state %s: %w", k.db.path, err)
+		return fmt.Errorf("load execution state %s: %w", k.db.Path(), err)
 	}
 	tree := openTree(k.db, k.pending, k.cfg.CacheBytes)
 	if chain != nil {
 		if _, err := tree.LoadVersion(int64(pos.version)); err != nil { //nolint:gosec // counts blocks
-			return fmt.Errorf("load execution state %s: version %d: %w", k.db.path, pos.version, err)
+			return fmt.Errorf("load execution state %s: version %d: %w", k.db.Path(), pos.version, err)
 		}
 		k.root = bytes.Clone(tree.Hash())
 	}
-	k.tree, k.chain, k.pos, k.saved = tree, chain, pos, pos.height
+	k.tree, k.chain, k.pos, k.saved = tree, chain, pos, pos
 	return nil
 }
 
@@ -157,7 +157,7 @@ func (k *KV) ExecuteTxs(ctx context.Context, e block.Execution) (block.ExecResul
 	if k.chain == nil {
 		return block.ExecResult{}, ErrNotInitialized
 	}
-	if err := k.position(e); err != nil {
+	if err := k.follow(e); err != nil {
 		return block.ExecResult{}, err
 	}
 	writes, err := k.apply(e)
@@ -168,21 +168,18 @@ func (k *KV) ExecuteTxs(ctx context.Context, e block.Execution) (block.ExecResul
 	return block.ExecResult{StateRoot: k.root}, nil
 }
 
-// position makes e the next block, or says why it cannot be.
-func (k *KV) position(e block.Execution) error {
-	next := max(k.pos.height+1, k.chain.initialHeight)
-	if e.Height > next || e.Height < k.chain.initialHeight {
-		return &HeightError{Height: e.Height, Want: next}
+// follow makes e the next block, or says why it cannot be.
+func (k *KV) follow(e block.Execution) error {
+	again, err := executedBefore(e, k.pos.height, k.chain.initialHeight)
+	if err != nil {
+		return err
 	}
-	if e.Height < next {
+	if again {
 		if err := k.rollback(e.Height - 1); err != nil {
 			return err
 		}
 	}
-	if len(e.PrevRoot) > 0 && !bytes.Equal(e.PrevRoot, k.root) {
-		return &RootError{Height: e.Height, Have: k.root, Want: e.PrevRoot}
-	}
-	return nil
+	return checkRoot(e, k.root)
 }
 
 func (k *KV) apply(e block.Execution) (writes int, err error) {
@@ -200,7 +197,7 @@ func (k *KV) apply(e block.Execution) (writes int, err error) {
 	}
 	if writes == 0 {
 		k.pos.height = e.Height
-		if k.pos.height-k.saved >= persistEvery {
+		if k.pos.height-k.saved.height >= persistEvery {
 			return 0, k.persist(false)
 		}
 		return 0, nil
@@ -229,13 +226,13 @@ func (k *KV) commit(pos kvPosition, sync bool) error {
 		return err
 	}
 	k.pending.Reset()
-	k.pos, k.saved = pos, pos.height
+	k.pos, k.saved = pos, pos
 	return nil
 }
 
 // persist writes the position when only memory has it.
 func (k *KV) persist(sync bool) error {
-	if k.chain == nil || k.saved == k.pos.height {
+	if k.chain == nil || k.saved == k.pos {
 		return nil
 	}
 	return k.commit(k.pos, sync)

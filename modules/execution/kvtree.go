@@ -6,8 +6,8 @@ import (
 	corestore "cosmossdk.io/core/store"
 	"github.com/cosmos/iavl"
 	iavldb "github.com/cosmos/iavl/db"
-	"github.com/syndtr/goleveldb/leveldb"
-	"github.com/syndtr/goleveldb/leveldb/iterator"
+
+	"github.com/tandem-node/tandem/modules/leveldb"
 )
 
 // nodeBytes is what a node of the tree takes in memory, roughly.
@@ -50,16 +50,12 @@ func (t *treeDB) Has(key []byte) (bool, error) {
 
 // Iterator returns the entries of [start, end) in ascending order.
 func (t *treeDB) Iterator(start, end []byte) (corestore.Iterator, error) {
-	it := t.db.iterate(start, end)
-	it.First()
-	return &treeIterator{Iterator: it, start: start, end: end, next: it.Next}, nil
+	return newTreeIterator(t.db.NewIterator(start, end), start, end), nil
 }
 
 // ReverseIterator returns the entries of [start, end) in descending order.
 func (t *treeDB) ReverseIterator(start, end []byte) (corestore.Iterator, error) {
-	it := t.db.iterate(start, end)
-	it.Last()
-	return &treeIterator{Iterator: it, start: start, end: end, next: it.Prev}, nil
+	return newTreeIterator(t.db.NewReverseIterator(start, end), start, end), nil
 }
 
 // NewBatch returns a batch that adds to the pending one.
@@ -82,14 +78,21 @@ func (treeBatch) WriteSync() error              { return nil }
 func (treeBatch) Close() error                  { return nil }
 func (treeBatch) GetByteSize() (int, error)     { return 0, nil }
 
+// treeIterator stands on an entry from the start, as iavl expects.
 type treeIterator struct {
-	iterator.Iterator
+	it         *leveldb.Iterator
 	start, end []byte
-	next       func() bool
+	valid      bool
+}
+
+func newTreeIterator(it *leveldb.Iterator, start, end []byte) *treeIterator {
+	return &treeIterator{it: it, start: start, end: end, valid: it.Next()}
 }
 
 func (i *treeIterator) Domain() (start, end []byte) { return i.start, i.end }
-func (i *treeIterator) Next()                       { i.next() }
-func (i *treeIterator) Key() []byte                 { return bytes.Clone(i.Iterator.Key()) }
-func (i *treeIterator) Value() []byte               { return bytes.Clone(i.Iterator.Value()) }
-func (i *treeIterator) Close() error                { i.Release(); return nil }
+func (i *treeIterator) Valid() bool                 { return i.valid }
+func (i *treeIterator) Next()                       { i.valid = i.it.Next() }
+func (i *treeIterator) Key() []byte                 { return bytes.Clone(i.it.Key()) }
+func (i *treeIterator) Value() []byte               { return bytes.Clone(i.it.Value()) }
+func (i *treeIterator) Error() error                { return i.it.Err() }
+func (i *treeIterator) Close() error                { i.it.Close(); return nil }

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"sort"
 
-	"github.com/syndtr/goleveldb/leveldb"
-
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/modules/leveldb"
 )
 
 // The executor's own records lie beside the tree's, whose keys begin with 's',
@@ -111,42 +110,31 @@ func (k *KV) versionAt(height uint64) (version uint64, err error) {
 const pruneStep = 2
 
 // prune drops versions that no rollback will ask for: older than KeepVersions and
-// below the final height, or older than KeepUnfinal. The deletes are pending. pos
-// is where the state will stand.
+// not needed for the final height or later ones, or older than KeepUnfinal. The
+// deletes are pending. pos is where the state will stand.
 func (k *KV) prune(pos kvPosition) (kvPosition, error) {
-	keep := func(n int) uint64 { // lowest version to keep
-		if n := uint64(n); pos.version > n { //nolint:gosec // validated
-			return pos.version - n
+	older := func(keep int) bool { return pos.version-pos.first > uint64(keep) } //nolint:gosec // validated
+	begin := pos.first
+	for range pruneStep {
+		if !older(k.cfg.KeepVersions) {
+			break
 		}
-		return 0
-	}
-	wanted := min(keep(k.cfg.KeepVersions), pos.first+pruneStep)
-	if wanted <= pos.first {
-		return pos, nil
-	}
-	if keep(k.cfg.KeepUnfinal) < wanted {
-		// A version may go when the one after it serves all heights from final on.
-		for v := pos.first; v < wanted; v++ {
-			next, err := k.heightOf(v + 1)
+		if !older(k.cfg.KeepUnfinal) {
+			next, err := k.heightOf(pos.first + 1)
 			if err != nil {
 				return pos, err
 			}
 			if next > pos.final {
-				wanted = v
+				break // the final height is in this version
 			}
 		}
+		k.pending.Delete(versionKey(pos.first))
+		pos.first++
 	}
-	if wanted <= pos.first {
+	if pos.first == begin {
 		return pos, nil
 	}
-	for v := pos.first; v < wanted; v++ {
-		k.pending.Delete(versionKey(v))
-	}
-	if err := k.tree.DeleteVersionsTo(int64(wanted - 1)); err != nil { //nolint:gosec // counts blocks
-		return pos, err
-	}
-	pos.first = wanted
-	return pos, nil
+	return pos, k.tree.DeleteVersionsTo(int64(pos.first - 1)) //nolint:gosec // counts blocks
 }
 
 // Rollback restores the state after the block at height; see [Rollbacker].
