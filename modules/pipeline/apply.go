@@ -78,6 +78,9 @@ func (p *Pipeline) dropKnown(ctx context.Context, blocks []block.Block) ([]block
 			return nil, fmt.Errorf("got block %d, want at least %d: %w", b.Height(), p.genesis.InitialHeight, ErrGap)
 		}
 		m, err := p.applied(ctx, b.Height())
+		if p.pruned(b.Height(), err) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

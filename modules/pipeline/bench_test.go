@@ -37,7 +37,7 @@ func BenchmarkApply(b *testing.B) {
 			var mallocs uint64
 			for b.Loop() {
 				b.StopTimer()
-				p, done := benchPipeline(b, chain.Genesis, group)
+				p := benchPipeline(b, chain.Genesis, group)
 				runtime.ReadMemStats(&before)
 				b.StartTimer()
 				for i := 0; i < n; i += group {
@@ -48,7 +48,6 @@ func BenchmarkApply(b *testing.B) {
 				b.StopTimer()
 				runtime.ReadMemStats(&after)
 				mallocs += after.Mallocs - before.Mallocs
-				done()
 				b.StartTimer()
 			}
 			per := float64(b.N) * n
@@ -58,7 +57,7 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
-func benchPipeline(b *testing.B, g block.Genesis, group int) (*pipeline.Pipeline, func()) {
+func benchPipeline(b *testing.B, g block.Genesis, group int) *pipeline.Pipeline {
 	b.Helper()
 	store := newMemStore(&faults{})
 	store.keep = false
@@ -72,5 +71,5 @@ func benchPipeline(b *testing.B, g block.Genesis, group int) (*pipeline.Pipeline
 		Genesis: g, Store: store, Headers: headersOf{store}, Data: dataOf{store}, Executor: idle{}, Config: cfg,
 	})
 	require.NoError(b, p.Open(b.Context()))
-	return p, func() {}
+	return p
 }

@@ -103,7 +103,11 @@ func (p *Pipeline) sift(ctx context.Context, s *sieve, inc block.Inclusion) erro
 	var here mark // the applied block; zero above
 	if inc.Height <= applied(p.state) {
 		var err error
-		if here, err = p.applied(ctx, inc.Height); err != nil {
+		here, err = p.applied(ctx, inc.Height)
+		if p.pruned(inc.Height, err) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}

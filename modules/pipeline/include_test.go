@@ -289,3 +289,16 @@ func TestHeadersOnly(t *testing.T) {
 	require.Equal(t, uint64(6), p.Snapshot().Applied())
 	require.Equal(t, uint64(2), p.Snapshot().Final)
 }
+
+// Blocks that are final and no longer kept are dropped without a comparison.
+func TestPrunedBlocksAreDropped(t *testing.T) {
+	w := newWorld(t, 3)
+	p := w.start()
+	require.NoError(t, p.Apply(t.Context(), w.blocks, block.SourceP2P))
+	require.NoError(t, p.Include(t.Context(), append(seen(w.at(1), 3), seen(w.at(2), 3)...), 4))
+	delete(w.store.states, 1)
+	p = w.start()
+	require.NoError(t, p.Include(t.Context(), seen(w.at(1), 3), 5))
+	require.NoError(t, p.Apply(t.Context(), w.blocks, block.SourceDA))
+	require.Equal(t, uint64(5), w.store.cursor)
+}

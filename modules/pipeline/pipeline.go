@@ -170,6 +170,12 @@ func (p *Pipeline) applied(ctx context.Context, height uint64) (mark, error) {
 		"restore a backup or start with empty data", height, h.Digest(), st.LastHeaderHash)
 }
 
+// pruned reports whether an error of applied means that the block is final and
+// no longer kept: there is nothing left to compare with.
+func (p *Pipeline) pruned(height uint64, err error) bool {
+	return height <= p.final.height && errors.Is(err, header.ErrNotFound)
+}
+
 // included returns where a block was seen on DA.
 func (p *Pipeline) included(ctx context.Context, height uint64) (block.Included, error) {
 	if in, ok := p.seen[height]; ok {

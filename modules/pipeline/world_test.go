@@ -40,11 +40,11 @@ type world struct {
 	log    *zap.Logger
 }
 
-func newWorld(t testing.TB, blocks int) *world {
-	t.Helper()
+func newWorld(tb testing.TB, blocks int) *world {
+	tb.Helper()
 	f := &faults{}
 	w := &world{
-		t: t, chain: testutil.NewChain("test"), roots: map[uint64][]byte{}, faults: f,
+		t: tb, chain: testutil.NewChain("test"), roots: map[uint64][]byte{}, faults: f,
 		store: newMemStore(f), events: &recorder{}, cfg: pipeline.Default(),
 	}
 	w.exec = newMemExec(f, w.store)
@@ -177,7 +177,6 @@ type memStore struct {
 	final   uint64
 	cursor  uint64
 	batches []block.Batch // without the slices' contents but the lengths
-	finals  []uint64
 	keep    bool // record batches
 }
 

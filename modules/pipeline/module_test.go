@@ -1,0 +1,37 @@
+package pipeline_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+	"go.uber.org/fx"
+	"go.uber.org/fx/fxtest"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/modules/pipeline"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestModuleOpensAtStart(t *testing.T) {
+	w := newWorld(t, 2)
+	var p *pipeline.Pipeline
+	app := fxtest.New(t, pipeline.Module(),
+		fx.Supply(w.chain.Genesis, w.cfg, zap.NewNop(),
+			fx.Annotate(w.store, fx.As(new(pipeline.Store))),
+			fx.Annotate(headersOf{w.store}, fx.As(new(pipeline.Headers))),
+			fx.Annotate(dataOf{w.store}, fx.As(new(pipeline.Data))),
+			fx.Annotate(w.exec.as(), fx.As(new(pipeline.Executor))),
+			fx.Annotate(pipeline.NoEvents{}, fx.As(new(pipeline.Events))),
+			fx.Annotate(noop.NewTracerProvider().Tracer(""), fx.As(new(trace.Tracer))),
+		),
+		fx.Populate(&p))
+	require.Empty(t, w.store.states, "the constructor starts nothing")
+	app.RequireStart()
+	require.Len(t, w.store.states, 1)
+	require.Equal(t, uint64(1), p.Next())
+	app.RequireStop()
+}
