@@ -16,6 +16,13 @@ func (s *puller[H]) askHeads(ctx context.Context, now time.Time) time.Time {
 		return time.Time{}
 	}
 	due, at := s.peers.unasked(now)
+	if over, last := s.heard.over(now, s.cfg.Settle); over {
+		if p, ok := s.peers.any(now); ok {
+			due = append(due, p)
+		}
+	} else if !last.IsZero() {
+		at = earlier(at, last)
+	}
 	for _, p := range due {
 		s.wg.Go(func() {
 			a := s.head(ctx, p)

@@ -26,6 +26,9 @@ type Config struct {
 	DataWait time.Duration `koanf:"data_wait"`
 	// Grace is how long a small gap waits for gossip before it is requested.
 	Grace time.Duration `koanf:"grace"`
+	// Settle is how long after the last gossip one peer is asked whether that was
+	// all: gossip may lose the last message too.
+	Settle time.Duration `koanf:"settle"`
 	// RetryMin and RetryMax bound the back-off from a peer that failed.
 	RetryMin time.Duration `koanf:"retry_min"`
 	RetryMax time.Duration `koanf:"retry_max"`
@@ -50,6 +53,7 @@ func Default() Config {
 		GossipBytes:    64 << 20,
 		DataWait:       2 * time.Second,
 		Grace:          100 * time.Millisecond,
+		Settle:         2 * time.Second,
 		RetryMin:       200 * time.Millisecond,
 		RetryMax:       10 * time.Second,
 		Serve:          32,
@@ -67,6 +71,7 @@ func (c Config) Validate() error {
 	}{
 		{"request_timeout", c.RequestTimeout},
 		{"data_wait", c.DataWait},
+		{"settle", c.Settle},
 		{"retry_min", c.RetryMin},
 		{"retry_max", c.RetryMax},
 		{"serve_timeout", c.ServeTimeout},

@@ -70,6 +70,7 @@ type Exchange[H Item[H]] struct {
 	park     park[H]
 	reported seen // conflicts already reported
 
+	heard  quiet // when gossip was heard last
 	peers  peerSet
 	serve  limiter
 	checks limiter // gossip under check

@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"errors"
+	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -96,6 +97,9 @@ func (e *Exchange[H]) gossiped(ctx context.Context, item H, from peer.ID) (verdi
 		return ignoreFuture, err
 	default:
 		return rejectInvalid, err
+	}
+	if e.heard.note(time.Now()) {
+		e.poke()
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -172,6 +172,18 @@ func (ps *peerSet) unasked(now time.Time) (due []peer.ID, at time.Time) {
 	return due, at
 }
 
+// any returns a peer that may be asked now.
+func (ps *peerSet) any(now time.Time) (peer.ID, bool) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for id, s := range ps.set {
+		if !s.rest.After(now) {
+			return id, true
+		}
+	}
+	return "", false
+}
+
 // unheard notes that a head request failed. After some time the peer is taken
 // to have none; gossip tells when that changes.
 func (ps *peerSet) unheard(id peer.ID, now time.Time) {
