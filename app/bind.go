@@ -1,0 +1,282 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"time"
+
+	header "github.com/celestiaorg/go-header"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/fx"
+	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/modules/chainstore"
+	"github.com/tandem-node/tandem/modules/da"
+	"github.com/tandem-node/tandem/modules/daworker"
+	"github.com/tandem-node/tandem/modules/exchange"
+	"github.com/tandem-node/tandem/modules/execution"
+	"github.com/tandem-node/tandem/modules/instrumented"
+	"github.com/tandem-node/tandem/modules/notifier"
+	"github.com/tandem-node/tandem/modules/p2p"
+	"github.com/tandem-node/tandem/modules/pipeline"
+	"github.com/tandem-node/tandem/modules/sequencer"
+	"github.com/tandem-node/tandem/modules/syncer"
+)
+
+// Headers and Data are the two stores everybody shares.
+type (
+	Headers = header.Store[*block.SignedHeader]
+	Data    = header.Store[*block.Data]
+)
+
+func instrumentHeaders(s Headers, n *notifier.Notifier) Headers {
+	return instrumented.Wrap(s, n, notifier.Header)
+}
+
+func instrumentData(s Data, n *notifier.Notifier) Data {
+	return instrumented.Wrap(s, n, notifier.Data)
+}
+
+// bindings connects what modules offer to the interfaces other modules declare.
+func bindings(r Role) fx.Option {
+	common := fx.Provide(
+		func(s *chainstore.Store) Headers { return s.Headers() },
+		func(s *chainstore.Store) Data { return s.Data() },
+		func(s *chainstore.Store) pipeline.Store { return s },
+		func(s Headers) pipeline.Headers { return s },
+		func(s Data) pipeline.Data { return s },
+		func(n *notifier.Notifier) pipeline.Events { return announcer{n} },
+		func(c Config) pipeline.Config { return c.pipeline(r) },
+		func(s Headers) syncer.Source[*block.SignedHeader] { return s },
+		func(s Data) syncer.Source[*block.Data] { return s },
+		func(p *pipeline.Pipeline) syncer.Sink { return p },
+		peerParams, headerParams, dataParams, workerParams, newMonitor, serverParams,
+	)
+	switch {
+	case r.Produces():
+		return fx.Options(common, executorBindings(), fx.Provide(
+			func(s Setup) sequencer.Signer { return s.Signer },
+			func(p *pipeline.Pipeline) sequencer.Chain { return producerChain{p} },
+			func(s *chainstore.Store) sequencer.Store { return s },
+			func(s Headers) sequencer.Reader[*block.SignedHeader] { return s },
+			func(s Data) sequencer.Reader[*block.Data] { return s },
+			func(e execution.Executor) sequencer.Executor { return e },
+			func(p *pipeline.Pipeline) sequencer.Marks { return p },
+			func(h *exchange.Exchange[*block.SignedHeader], d *exchange.Exchange[*block.Data]) sequencer.Broadcaster {
+				return broadcaster{h, d}
+			},
+			func(s Setup) sequencer.Namespaces {
+				header, data := s.namespaces()
+				return sequencer.Namespaces{Header: header, Data: data}
+			},
+			func(p *sequencer.Producer, s *sequencer.Submitter, e execution.Executor) extras {
+				return extras{Producer: p, Submitter: s, Executor: e}
+			},
+		))
+	case r.Executes():
+		return fx.Options(common, executorBindings(), fx.Provide(
+			func(e execution.Executor) extras { return extras{Executor: e} },
+		))
+	default:
+		return fx.Options(common, fx.Provide(
+			func() pipeline.Executor { return nil },
+			func() extras { return extras{} },
+		))
+	}
+}
+
+func executorBindings() fx.Option {
+	return fx.Provide(
+		func(s Setup) execution.Dir { return execution.Dir(filepath.Join(s.Home, "data", "execution")) },
+		func(e execution.Executor) pipeline.Executor { return e },
+	)
+}
+
+// pipeline returns the pipeline's config for a role.
+func (c Config) pipeline(r Role) pipeline.Config {
+	p := c.Pipeline
+	p.HeadersOnly = !r.Executes()
+	return p
+}
+
+// namespaces returns where the chain's blobs lie.
+func (s Setup) namespaces() (header, data da.Namespace) {
+	names := s.Config.Namespaces.Of(s.Genesis.ChainID)
+	return da.NamespaceOf(names.Header), da.NamespaceOf(names.Data)
+}
+
+func peerParams(s Setup, c p2p.Config, o p2p.Options) p2p.Params {
+	return p2p.Params{
+		Config: c, ChainID: s.Genesis.ChainID, Key: s.NodeKey, UserAgent: "tandem/" + s.Version, Options: o,
+		Log: s.Log.Named("p2p"),
+	}
+}
+
+// exchangeIn is what both exchanges need.
+type exchangeIn struct {
+	fx.In
+
+	Setup    Setup
+	Config   exchange.Config
+	Network  *p2p.Node
+	Store    *chainstore.Store
+	Headers  Headers
+	Data     Data
+	Pipeline *pipeline.Pipeline
+	Notifier *notifier.Notifier
+	Tracer   trace.Tracer
+}
+
+// hint returns the DA height a half of a block was seen at, for peers.
+func (in exchangeIn) hint(of func(block.Included) uint64) exchange.Hint {
+	return func(height uint64) uint64 {
+		included, err := in.Store.Inclusion(context.Background(), height)
+		if err != nil {
+			return 0
+		}
+		return of(included)
+	}
+}
+
+func headerParams(in exchangeIn) exchange.HeaderParams {
+	log := in.Setup.Log.Named("exchange")
+	return exchange.HeaderParams{
+		Network: in.Network, Store: in.Headers, Genesis: in.Setup.Genesis, Proposers: in.Pipeline,
+		Hint: in.hint(func(i block.Included) uint64 { return i.HeaderDA }),
+		Now:  time.Now, Config: in.Config, Log: log, Tracer: in.Tracer,
+		Conflicts: func(c *block.Conflict[*block.SignedHeader], from peer.ID) {
+			log.Error("two headers of one height are signed by the proposer", zap.Uint64("height", c.Height),
+				zap.Stringer("have", c.Have.Hash()), zap.Stringer("got", c.Got.Hash()), zap.Stringer("peer", from))
+		},
+	}
+}
+
+func dataParams(in exchangeIn) exchange.DataParams {
+	log := in.Setup.Log.Named("exchange")
+	return exchange.DataParams{
+		Network: in.Network, Store: in.Data, Headers: in.Headers, HeaderEvents: wakeups(in.Notifier),
+		Genesis: in.Setup.Genesis, Hint: in.hint(func(i block.Included) uint64 { return max(i.DataDA, emptyDA(i)) }),
+		Now: time.Now, Config: in.Config, Log: log, Tracer: in.Tracer,
+		Conflicts: func(c *block.Conflict[*block.Data], from peer.ID) {
+			log.Error("two data items of one height fit the header", zap.Uint64("height", c.Height), zap.Stringer("peer", from))
+		},
+	}
+}
+
+// emptyDA is the DA height of data that is never posted because it is empty:
+// that of its header.
+func emptyDA(i block.Included) uint64 {
+	if i.DataDA == 0 && i.Commitment.IsZero() {
+		return i.HeaderDA
+	}
+	return 0
+}
+
+// wakeups turns header events into bare wake-ups.
+func wakeups(n *notifier.Notifier) func() (<-chan struct{}, func()) {
+	return func() (<-chan struct{}, func()) {
+		sub := n.Subscribe(notifier.Types(notifier.Header), notifier.Buffer(1), notifier.Name("exchange-data"))
+		out, stop, done := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			for {
+				select {
+				case <-stop:
+					return
+				case <-sub.C:
+				}
+				select {
+				case out <- struct{}{}:
+				default:
+				}
+			}
+		}()
+		return out, func() {
+			sub.Close()
+			close(stop)
+			<-done
+		}
+	}
+}
+
+type workerIn struct {
+	fx.In
+
+	Setup    Setup
+	Config   daworker.Config
+	Client   da.Client
+	Store    *chainstore.Store
+	Headers  Headers
+	Data     Data
+	Pipeline *pipeline.Pipeline
+	Tracer   trace.Tracer
+}
+
+func workerParams(in workerIn) daworker.Params {
+	header, data := in.Setup.namespaces()
+	p := daworker.Params{
+		Client: in.Client, Genesis: in.Setup.Genesis, HeaderNS: header, DataNS: data, Headers: in.Headers,
+		Sink: in.Pipeline, Proposers: in.Pipeline, Cursor: in.Store.DACursor,
+		LocalCtx: func(ctx context.Context) context.Context { return instrumented.WithSource(ctx, notifier.Local) },
+		Config:   in.Config, Log: in.Setup.Log.Named("daworker"), Tracer: in.Tracer, Now: time.Now,
+	}
+	if in.Setup.Role.Executes() {
+		p.Data = in.Data
+	} else {
+		p.HeadersOnly = true
+	}
+	return p
+}
+
+// announcer publishes what the pipeline did. Blocks made here were written by
+// the pipeline itself, so it also announces what the stores gained.
+type announcer struct{ n *notifier.Notifier }
+
+// Applied implements pipeline.Events.
+func (a announcer) Applied(blocks []block.Block, src block.Source) {
+	if len(blocks) == 0 {
+		return
+	}
+	last := blocks[len(blocks)-1]
+	e := notifier.Event{Type: notifier.Applied, Source: eventSource(src), Height: last.Height(), Hash: last.Header.Digest(), Timestamp: time.Now()}
+	if src == block.SourceLocal {
+		for _, t := range []notifier.EventType{notifier.Header, notifier.Data} {
+			e.Type = t
+			a.n.Publish(e)
+		}
+		e.Type = notifier.Applied
+	}
+	a.n.Publish(e)
+}
+
+// Final implements pipeline.Events.
+func (a announcer) Final(height uint64, hash block.Hash) {
+	a.n.Publish(notifier.Event{Type: notifier.Final, Source: notifier.Local, Height: height, Hash: hash, Timestamp: time.Now()})
+}
+
+func eventSource(s block.Source) notifier.Source {
+	if s == block.SourceP2P {
+		return notifier.P2P
+	}
+	return notifier.Local
+}
+
+// producerChain is the pipeline as the producer sees it.
+type producerChain struct{ *pipeline.Pipeline }
+
+// State implements sequencer.Chain.
+func (c producerChain) State() block.State { return c.Snapshot().State }
+
+// broadcaster gossips both halves of a block.
+type broadcaster struct {
+	headers *exchange.Exchange[*block.SignedHeader]
+	data    *exchange.Exchange[*block.Data]
+}
+
+// Broadcast implements sequencer.Broadcaster. Both halves are always tried.
+func (b broadcaster) Broadcast(ctx context.Context, made block.Block) error {
+	return errors.Join(b.headers.Broadcast(ctx, made.Header), b.data.Broadcast(ctx, made.Data))
+}

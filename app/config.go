@@ -1,0 +1,150 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/tandem-node/tandem/modules/chainstore"
+	"github.com/tandem-node/tandem/modules/da"
+	"github.com/tandem-node/tandem/modules/daworker"
+	"github.com/tandem-node/tandem/modules/exchange"
+	"github.com/tandem-node/tandem/modules/execution"
+	"github.com/tandem-node/tandem/modules/leveldb"
+	"github.com/tandem-node/tandem/modules/p2p"
+	"github.com/tandem-node/tandem/modules/pipeline"
+	"github.com/tandem-node/tandem/modules/rpc"
+	"github.com/tandem-node/tandem/modules/sequencer"
+	"github.com/tandem-node/tandem/modules/signer"
+	"github.com/tandem-node/tandem/modules/syncer"
+	"github.com/tandem-node/tandem/telemetry"
+)
+
+// Config is the sum of the modules' configs; config.yaml explains every key.
+type Config struct {
+	Role        string `koanf:"role"`
+	GenesisFile string `koanf:"genesis_file"`
+
+	Log        telemetry.LogConfig     `koanf:"log"`
+	RPC        rpc.Config              `koanf:"rpc"`
+	P2P        p2p.Config              `koanf:"p2p"`
+	DA         da.Config               `koanf:"da"`
+	Namespaces Namespaces              `koanf:"namespaces"`
+	DAWorker   daworker.Config         `koanf:"da_worker"`
+	Execution  execution.Config        `koanf:"execution"`
+	Signer     signer.Config           `koanf:"signer"`
+	Sequencer  sequencer.Config        `koanf:"sequencer"`
+	Exchange   exchange.Config         `koanf:"exchange"`
+	Syncer     syncer.Config           `koanf:"syncer"`
+	Pipeline   pipeline.Config         `koanf:"pipeline"`
+	Store      chainstore.Config       `koanf:"store"`
+	DB         leveldb.Config          `koanf:"db"`
+	Tracing    telemetry.TracingConfig `koanf:"tracing"`
+}
+
+// Namespaces are the names blobs are posted under; the bytes are derived from
+// them (evolve-wire §6.2).
+type Namespaces struct {
+	Header string `koanf:"header"` // empty: <chain id>-headers
+	Data   string `koanf:"data"`   // empty: as header, or <chain id>-data when that is empty too
+}
+
+// Of returns the names for a chain.
+func (n Namespaces) Of(chainID string) Namespaces {
+	switch {
+	case n.Header == "" && n.Data == "":
+		return Namespaces{Header: chainID + "-headers", Data: chainID + "-data"}
+	case n.Header == "":
+		return Namespaces{Header: chainID + "-headers", Data: n.Data}
+	case n.Data == "":
+		return Namespaces{Header: n.Header, Data: n.Header}
+	}
+	return n
+}
+
+// Default is a full node without DA layer and peers.
+func Default() Config {
+	t := telemetry.Default()
+	return Config{
+		Role: RoleFull.Name(), GenesisFile: "config/genesis.json",
+		Log: t.Log, RPC: rpc.Default(), P2P: p2p.Default(), DA: da.Default(), DAWorker: daworker.Default(),
+		Execution: execution.Default(), Signer: signer.Default(), Sequencer: sequencer.Default(),
+		Exchange: exchange.Default(), Syncer: syncer.Default(), Pipeline: pipeline.Default(),
+		Store: chainstore.Default(), DB: leveldb.Default(), Tracing: t.Tracing,
+	}
+}
+
+// Problems returns everything that is wrong with the config, each with the key,
+// the value and what was expected.
+func (c Config) Problems() []error {
+	var problems []error
+	for _, part := range []struct {
+		section  string
+		validate func() error
+	}{
+		{"", c.validateSelf},
+		{"", telemetry.Config{Log: c.Log, Tracing: c.Tracing}.Validate},
+		{"rpc", c.RPC.Validate},
+		{"p2p", c.P2P.Validate},
+		{"da", c.DA.Validate},
+		{"da_worker", c.DAWorker.Validate},
+		{"execution", c.Execution.Validate},
+		{"signer", c.Signer.Validate},
+		{"sequencer", c.Sequencer.Validate},
+		{"exchange", c.Exchange.Validate},
+		{"syncer", c.Syncer.Validate},
+		{"pipeline", c.Pipeline.Validate},
+		{"store", c.Store.Validate},
+		{"db", c.DB.Validate},
+	} {
+		if err := part.validate(); err != nil {
+			problems = append(problems, inSection(part.section, err))
+		}
+	}
+	return problems
+}
+
+// inSection puts the section before errors of modules that do not know where
+// their config stands.
+func inSection(section string, err error) error {
+	if section == "" || strings.HasPrefix(err.Error(), section+".") {
+		return err
+	}
+	return fmt.Errorf("%s.%w", section, err)
+}
+
+func (c Config) validateSelf() error {
+	role, ok := RoleByName(c.Role)
+	switch {
+	case !ok:
+		return fmt.Errorf("role is %q, want one of %s", c.Role, strings.Join(RoleNames(), ", "))
+	case c.GenesisFile == "":
+		return errors.New("genesis_file is empty, want a path")
+	case role.Produces() && c.DA.Address == "":
+		return errors.New("da.address is empty, want the URL of a DA node: a sequencer has to post its blocks")
+	case c.P2P.Disabled && c.DA.Address == "" && !role.Produces():
+		return errors.New("p2p.disabled is true and da.address is empty: the node would have no source of blocks")
+	}
+	return nil
+}
+
+// In returns the config with relative paths made absolute below home.
+func (c Config) In(home string) Config {
+	for _, p := range []*string{
+		&c.GenesisFile, &c.Signer.KeyFile, &c.Signer.NodeKeyFile, &c.DB.Path,
+	} {
+		*p = below(home, *p)
+	}
+	if c.Signer.PassphraseFile != "" {
+		c.Signer.PassphraseFile = below(home, c.Signer.PassphraseFile)
+	}
+	return c
+}
+
+func below(home, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(home, path)
+}

@@ -1,0 +1,146 @@
+package app_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tandem-node/tandem/app"
+)
+
+func home(t *testing.T, config string) string {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "config"), 0o750))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, app.ConfigFile), []byte(config), 0o600))
+	return dir
+}
+
+// TestTemplateIsTheDefaults: the commented file holds every key, with its
+// default and a comment, and nothing else.
+func TestTemplateIsTheDefaults(t *testing.T) {
+	text, err := app.RenderConfig(nil)
+	require.NoError(t, err)
+	loaded, err := app.Load(app.Sources{Home: home(t, text)})
+	require.NoError(t, err)
+	require.Equal(t, app.Default(), loaded.Config)
+	docs := app.KeyDocs()
+	for key, origin := range loaded.Origin {
+		require.Equal(t, "file", origin, "%s is missing in config.yaml", key)
+		_, ok := docs[key]
+		require.True(t, ok, key)
+	}
+	require.Len(t, docs, len(loaded.Origin))
+}
+
+func TestRenderWithOtherValues(t *testing.T) {
+	text, err := app.RenderConfig(map[string]any{"rpc.address": "127.0.0.1:0", "p2p.peers": []string{}, "sequencer.block_time": "5s"})
+	require.NoError(t, err)
+	loaded, err := app.Load(app.Sources{Home: home(t, text)})
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1:0", loaded.Config.RPC.Address)
+	require.Equal(t, "5s", loaded.Config.Sequencer.BlockTime.String())
+	_, err = app.RenderConfig(map[string]any{"rpc.adress": ""})
+	require.ErrorContains(t, err, "no such config key: rpc.adress")
+}
+
+func TestLayers(t *testing.T) {
+	dir := home(t, "log:\n  level: warn\n  format: json\nrole: light\n")
+	flags := app.Flags()
+	require.NoError(t, flags.Parse([]string{"--log.level=error", "--sequencer.lazy", "--p2p.dht=false"}))
+	loaded, err := app.Load(app.Sources{
+		Home: dir, Flags: flags,
+		Env: []string{"TANDEM_LOG_LEVEL=debug", "TANDEM_SYNCER_RETRY_MAX=7s", "TANDEM_P2P_BLOCKED_PEERS=", "HOME=/x", "TANDEM_HOME=/y"},
+	})
+	require.NoError(t, err)
+	require.Equal(t, "error", loaded.Config.Log.Level, "flags win over variables over the file")
+	require.Equal(t, "json", loaded.Config.Log.Format)
+	require.Equal(t, "light", loaded.Config.Role)
+	require.Equal(t, "7s", loaded.Config.Syncer.RetryMax.String())
+	require.True(t, loaded.Config.Sequencer.Lazy)
+	require.False(t, loaded.Config.P2P.DHT)
+	require.Equal(t, "flag", loaded.Origin["log.level"])
+	require.Equal(t, "file", loaded.Origin["log.format"])
+	require.Equal(t, "env", loaded.Origin["syncer.retry_max"])
+	require.Equal(t, "default", loaded.Origin["rpc.address"])
+}
+
+func TestListsFromTheEnvironment(t *testing.T) {
+	const a, b = "/ip4/1.2.3.4/tcp/1/p2p/12D3KooWGRYZDHBembyGJQqQ6WgLqJWYNjnECJwGBnCg8vbCeo8F", "/ip4/1.2.3.5/tcp/1/p2p/12D3KooWGRYZDHBembyGJQqQ6WgLqJWYNjnECJwGBnCg8vbCeo8F"
+	loaded, err := app.Load(app.Sources{Home: t.TempDir(), Env: []string{"TANDEM_P2P_PEERS=" + a + "," + b}})
+	if err != nil {
+		require.NotContains(t, err.Error(), "p2p.peers: \"/ip4/1.2.3.4/tcp/1/p2p/12D3KooWGRYZDHBembyGJQqQ6WgLqJWYNjnECJwGBnCg8vbCeo8F,", "the list is split")
+		return
+	}
+	require.Equal(t, []string{a, b}, loaded.Config.P2P.Peers)
+}
+
+func TestProblemsAreOneLineEach(t *testing.T) {
+	tests := []struct {
+		name, config string
+		env          []string
+		want         []string
+	}{
+		{"unknown key", "p2p:\n  peer: []\n", nil, []string{`unknown key "p2p.peer", did you mean "p2p.peers"?`}},
+		{"unknown section", "p3p:\n  peers: [a]\n", nil, []string{`unknown key "p3p.peers", did you mean "p2p.peers"?`}},
+		{"unknown variable", "", []string{"TANDEM_RPC_ADRESS=x"}, []string{"unknown variable TANDEM_RPC_ADRESS", `"rpc.address"`}},
+		{"not YAML", "role: [", nil, []string{"tandem.yaml"}},
+		{"wrong type", "syncer:\n  max_blocks: many\n", nil, []string{"max_blocks"}},
+		{"bare number as duration", "syncer:\n  retry_max: 5\n", nil, []string{"5 is not a duration"}},
+		{"bad duration", "syncer:\n  retry_max: 5 lightyears\n", nil, []string{`"5 lightyears" is not a duration`}},
+		{
+			"many problems", "role: king\nlog:\n  level: loud\nsyncer:\n  max_blocks: 0\n", nil,
+			[]string{`role is "king", want one of full, light, sequencer`, `log.level is "loud"`, "syncer.max_blocks is 0, want at least 1"},
+		},
+		{"sequencer without DA", "role: sequencer\n", nil, []string{"da.address is empty"}},
+		{"no source", "p2p:\n  disabled: true\n", nil, []string{"no source of blocks"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := app.Load(app.Sources{Home: home(t, tt.config), Env: tt.env})
+			require.Error(t, err)
+			for _, want := range tt.want {
+				require.ErrorContains(t, err, want)
+			}
+			require.Len(t, strings.Split(err.Error(), "\n"), max(1, problems(tt.want, tt.name)), "got: %s", err)
+		})
+	}
+}
+
+func problems(want []string, name string) int {
+	if name == "many problems" {
+		return len(want)
+	}
+	return 1
+}
+
+func TestNamespacesDefaultFromTheChain(t *testing.T) {
+	for in, want := range map[app.Namespaces]app.Namespaces{
+		{}:                       {Header: "c-headers", Data: "c-data"},
+		{Header: "h"}:            {Header: "h", Data: "h"},
+		{Data: "d"}:              {Header: "c-headers", Data: "d"},
+		{Header: "h", Data: "d"}: {Header: "h", Data: "d"},
+	} {
+		require.Equal(t, want, in.Of("c"), fmt.Sprint(in))
+	}
+}
+
+func FuzzConfigFile(f *testing.F) {
+	text, err := app.RenderConfig(nil)
+	require.NoError(f, err)
+	f.Add(text)
+	f.Add("role: full\np2p: 3\n")
+	dir := f.TempDir()
+	require.NoError(f, os.MkdirAll(filepath.Join(dir, "config"), 0o750))
+	f.Fuzz(func(t *testing.T, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, app.ConfigFile), []byte(text), 0o600))
+		loaded, err := app.Load(app.Sources{Home: dir})
+		if err == nil {
+			require.Empty(t, loaded.Config.Problems())
+		}
+	})
+}

@@ -1,0 +1,64 @@
+package app_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/fx"
+	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/app"
+	"github.com/tandem-node/tandem/modules/signer"
+	"github.com/tandem-node/tandem/telemetry"
+	"github.com/tandem-node/tandem/testutil"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// setup is a node of a role on no network, in a fresh home.
+func setup(t testing.TB, role app.Role) app.Setup {
+	t.Helper()
+	c := app.Default()
+	c.Role = role.Name()
+	c.RPC.Address = "127.0.0.1:0"
+	c.P2P.ListenAddresses = []string{"/ip4/127.0.0.1/tcp/0"}
+	c.P2P.DHT = false
+	tracing, err := telemetry.NewTracing(t.Context(), c.Tracing)
+	require.NoError(t, err)
+	metrics, err := telemetry.NewMetrics()
+	require.NoError(t, err)
+	key, err := app.NodeKeyOf(testutil.Key("node"))
+	require.NoError(t, err)
+	return app.Setup{
+		Role: role, Home: t.TempDir(), Version: "test", Config: c, Genesis: testutil.NewChain("c").Genesis,
+		NodeKey: key, Signer: signer.NewLocal(testutil.Key("proposer")), Log: zap.NewNop(), Tracing: tracing, Metrics: metrics,
+	}
+}
+
+func allRoles() []app.Role { return []app.Role{app.RoleFull, app.RoleSequencer, app.RoleLight} }
+
+func TestGraphsAreComplete(t *testing.T) {
+	for _, role := range allRoles() {
+		require.NoError(t, fx.ValidateApp(app.Node(setup(t, role))), role.Name())
+	}
+}
+
+// TestGoldenGraphs shows every change of the wiring in review. Rewrite with
+// go test ./app -run Golden -update.
+func TestGoldenGraphs(t *testing.T) {
+	for _, role := range allRoles() {
+		got, err := app.Graph(setup(t, role))
+		require.NoError(t, err)
+		path := filepath.Join("testdata", "graph-"+role.Name()+".dot")
+		if *update {
+			require.NoError(t, os.MkdirAll("testdata", 0o750))
+			require.NoError(t, os.WriteFile(path, []byte(got), 0o600))
+		}
+		want, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Equal(t, string(want), got, "the graph of role %s changed", role.Name())
+	}
+}

@@ -1,0 +1,236 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/providers/structs"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/pflag"
+)
+
+// EnvPrefix starts the environment variables that set config keys:
+// TANDEM_P2P_PEERS sets p2p.peers.
+const EnvPrefix = "TANDEM_"
+
+// ConfigFile is where the config lies below a home.
+const ConfigFile = "config/tandem.yaml"
+
+const maxConfigBytes = 1 << 20
+
+// foreignEnv are variables with our prefix that are not config keys.
+func foreignEnv() []string { return []string{"TANDEM_HOME", "TANDEM_SIGNER_PASSPHRASE"} }
+
+// Sources says where a config comes from. Later ones win: defaults, file,
+// environment, flags.
+type Sources struct {
+	Home  string
+	Env   []string       // as os.Environ returns it
+	Flags *pflag.FlagSet // only changed flags count; may be nil
+}
+
+// Loaded is a config and where each of its values came from.
+type Loaded struct {
+	Config Config
+	Origin map[string]string // key → default, file, env, flag
+	Values map[string]any    // key → value, as set
+}
+
+// Load reads the config. All problems are reported together, one line each.
+func Load(src Sources) (Loaded, error) {
+	l := &loader{k: koanf.New("."), origin: map[string]string{}}
+	if err := l.k.Load(structs.Provider(Default(), "koanf"), nil); err != nil {
+		return Loaded{}, fmt.Errorf("config defaults: %w", err)
+	}
+	l.known = l.k.Keys()
+	for _, key := range l.known {
+		l.origin[key] = "default"
+	}
+	l.file(filepath.Join(src.Home, ConfigFile))
+	l.env(src.Env)
+	l.flags(src.Flags)
+	cfg := l.decode()
+	if len(l.problems) == 0 {
+		l.problems = cfg.Problems()
+	}
+	if len(l.problems) > 0 {
+		return Loaded{}, errors.Join(l.problems...)
+	}
+	return Loaded{Config: cfg, Origin: l.origin, Values: l.k.All()}, nil
+}
+
+type loader struct {
+	k        *koanf.Koanf
+	known    []string
+	origin   map[string]string
+	problems []error
+}
+
+func (l *loader) problem(format string, args ...any) {
+	l.problems = append(l.problems, fmt.Errorf(format, args...))
+}
+
+func (l *loader) file(path string) {
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return // defaults do; a home without genesis is reported by its own check
+	}
+	if err == nil && info.Size() > maxConfigBytes {
+		l.problem("%s: has %d bytes, want at most %d", path, info.Size(), maxConfigBytes)
+		return
+	}
+	in := koanf.New(".")
+	if err := in.Load(file.Provider(path), yaml.Parser()); err != nil {
+		l.problem("%s: %s", path, oneLine(err))
+		return
+	}
+	for _, key := range in.Keys() {
+		l.set(key, in.Get(key), "file", path)
+	}
+}
+
+func (l *loader) env(environ []string) {
+	byName := make(map[string]string, len(l.known))
+	for _, key := range l.known {
+		byName[EnvName(key)] = key
+	}
+	for _, kv := range environ {
+		name, value, _ := strings.Cut(kv, "=")
+		if !strings.HasPrefix(name, EnvPrefix) || slices.Contains(foreignEnv(), name) {
+			continue
+		}
+		key, ok := byName[name]
+		if !ok {
+			l.problem("environment: unknown variable %s%s", name, l.suggest(strings.ToLower(strings.TrimPrefix(name, EnvPrefix))))
+			continue
+		}
+		l.set(key, value, "env", name)
+	}
+}
+
+// EnvName returns the environment variable of a config key.
+func EnvName(key string) string {
+	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+}
+
+func (l *loader) flags(flags *pflag.FlagSet) {
+	if flags == nil {
+		return
+	}
+	flags.Visit(func(f *pflag.Flag) {
+		if !slices.Contains(l.known, f.Name) {
+			return // a flag of the command itself
+		}
+		if s, ok := f.Value.(pflag.SliceValue); ok {
+			l.set(f.Name, s.GetSlice(), "flag", "--"+f.Name)
+			return
+		}
+		l.set(f.Name, f.Value.String(), "flag", "--"+f.Name)
+	})
+}
+
+// set takes a value for a known key, or reports the key.
+func (l *loader) set(key string, value any, origin, where string) {
+	if !slices.Contains(l.known, key) {
+		l.problem("%s: unknown key %q%s", where, key, l.suggest(key))
+		return
+	}
+	if err := l.k.Set(key, value); err != nil {
+		l.problem("%s: %s: %w", where, key, err)
+		return
+	}
+	l.origin[key] = origin
+}
+
+// suggest names the known key that looks most like key.
+func (l *loader) suggest(key string) string {
+	best, bestDistance := "", len(key)/2+1
+	for _, k := range l.known {
+		for _, candidate := range []string{k, strings.ReplaceAll(k, ".", "_")} {
+			if d := distance(key, candidate); d < bestDistance {
+				best, bestDistance = k, d
+			}
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(", did you mean %q?", best)
+}
+
+func (l *loader) decode() Config {
+	var cfg Config
+	err := l.k.UnmarshalWithConf("", &cfg, koanf.UnmarshalConf{
+		Tag: "koanf",
+		DecoderConfig: &mapstructure.DecoderConfig{
+			Result: &cfg, TagName: "koanf", ErrorUnused: true, WeaklyTypedInput: true,
+			DecodeHook: mapstructure.ComposeDecodeHookFunc(
+				durationHook, mapstructure.StringToSliceHookFunc(","),
+			),
+		},
+	})
+	var many interface{ WrappedErrors() []error }
+	switch {
+	case err == nil:
+	case errors.As(err, &many):
+		for _, e := range many.WrappedErrors() {
+			l.problem("config: %s", oneLine(e))
+		}
+	default:
+		for line := range strings.Lines(err.Error()) {
+			if line = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "* ")); line != "" && !strings.HasSuffix(line, "error(s) decoding:") && line != "decoding failed due to the following error(s):" {
+				l.problem("config: %s", line)
+			}
+		}
+	}
+	return cfg
+}
+
+// durationHook reads durations as Go writes them and refuses bare numbers,
+// whose unit nobody could know.
+func durationHook(from, to reflect.Type, v any) (any, error) {
+	if to != reflect.TypeFor[time.Duration]() || from == to {
+		return v, nil
+	}
+	s, ok := v.(string)
+	if !ok {
+		return nil, fmt.Errorf("%v is not a duration, want a number with a unit like 1s or 500ms", v)
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return nil, fmt.Errorf("%q is not a duration, want a number with a unit like 1s or 500ms", s)
+	}
+	return d, nil
+}
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
+// distance is the edit distance of two short texts.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,64 @@
+package app
+
+import (
+	"crypto/ed25519"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"go.uber.org/fx"
+	"go.uber.org/fx/fxevent"
+	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/modules/p2p"
+	"github.com/tandem-node/tandem/modules/sequencer"
+	"github.com/tandem-node/tandem/telemetry"
+)
+
+// Setup is all a node is made from. Everything that may ask a person or read a
+// key file has happened before: see Prepare.
+type Setup struct {
+	Role    Role
+	Home    string
+	Version string
+	Config  Config
+	Genesis block.Genesis
+	NodeKey crypto.PrivKey
+	Signer  sequencer.Signer // the proposer's key; nil but on sequencers
+	Log     *zap.Logger
+	Tracing *telemetry.Tracing
+	Metrics *telemetry.Metrics
+}
+
+// NodeKeyOf wraps an ed25519 key the way libp2p wants it.
+func NodeKeyOf(key ed25519.PrivateKey) (crypto.PrivKey, error) {
+	return crypto.UnmarshalEd25519PrivateKey(key) //nolint:wrapcheck // says which key is wrong
+}
+
+// Node is the whole node: inputs, bindings, the role's modules, and the two
+// decorators that make the stores announce what is written to them. Options in
+// inner see the decorated stores; replacements (fx.Replace, fx.Decorate) that
+// tests make beside Node are decorated like the real parts.
+func Node(s Setup, inner ...fx.Option) fx.Option {
+	return fx.Options(
+		fx.WithLogger(func() fxevent.Logger { return telemetry.FxLogger(s.Log) }),
+		fx.StopTimeout(stopTimeout),
+		fx.StartTimeout(startTimeout),
+		inputs(s),
+		fx.Module("node",
+			bindings(s.Role),
+			fx.Options(s.Role.Modules()...),
+			fx.Decorate(instrumentHeaders, instrumentData),
+			fx.Options(inner...),
+		),
+	)
+}
+
+// inputs supplies what does not depend on anything.
+func inputs(s Setup) fx.Option {
+	c := s.Config.In(s.Home)
+	return fx.Options(
+		fx.Supply(s, s.Genesis, s.Log, p2p.Options(nil)),
+		fx.Supply(c, c.RPC, c.P2P, c.DA, c.DAWorker, c.Execution, c.Exchange, c.Syncer, c.Sequencer, c.Store, c.DB),
+		fx.Provide(s.Tracing.Tracer, s.Metrics.Meter),
+	)
+}

@@ -1,0 +1,98 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/modules/signer"
+	"github.com/tandem-node/tandem/telemetry"
+)
+
+// Timing of the lifecycle.
+const (
+	stopTimeout  = 10 * time.Second // fx gives up waiting; a stop takes well under 2 s
+	startTimeout = 5 * time.Minute  // a long replay of the executor is part of the start
+)
+
+// PrepareParams is what Prepare needs beside the config.
+type PrepareParams struct {
+	Home    string
+	Version string
+	Config  Config
+	LogTo   io.Writer
+	In      *os.File  // where a passphrase may be typed; nil: nowhere
+	Prompt  io.Writer // where it is asked for
+}
+
+// Prepare reads the genesis file and the keys of a home and makes logger,
+// tracing and metrics. Everything that can be wrong with files shows here,
+// before anything starts.
+func Prepare(ctx context.Context, p PrepareParams) (Setup, error) {
+	role, ok := RoleByName(p.Config.Role)
+	if !ok {
+		return Setup{}, errors.Join(p.Config.Problems()...)
+	}
+	c := p.Config.In(p.Home)
+	g, err := block.LoadGenesis(c.GenesisFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Setup{}, fmt.Errorf("no genesis file at %s: run 'tandem init', or copy the file of the chain there", c.GenesisFile)
+	}
+	if err != nil {
+		return Setup{}, err
+	}
+	s := Setup{Role: role, Home: p.Home, Version: p.Version, Config: p.Config, Genesis: g}
+	key, err := signer.LoadOrCreateNodeKey(c.Signer.NodeKeyFile)
+	if err != nil {
+		return Setup{}, err
+	}
+	if s.NodeKey, err = NodeKeyOf(key); err != nil {
+		return Setup{}, err
+	}
+	if role.Produces() {
+		if s.Signer, err = loadSigner(c.Signer, g, p.In, p.Prompt); err != nil {
+			return Setup{}, err
+		}
+	}
+	return s, s.observe(ctx, p.LogTo)
+}
+
+// loadSigner opens the proposer's key. One that is not the genesis proposer's
+// is refused unless the chain may have rotated: only the chain itself knows, so
+// it is checked again when blocks are made.
+func loadSigner(c signer.Config, g block.Genesis, in *os.File, prompt io.Writer) (*signer.Local, error) {
+	if _, err := signer.PublicOf(c.KeyFile); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no signer key at %s: a sequencer needs one, run 'tandem init --role sequencer'", c.KeyFile)
+	}
+	passphrase, err := signer.Passphrase(c.PassphraseFile, in, prompt)
+	if err != nil {
+		return nil, err
+	}
+	key, err := signer.Load(c.KeyFile, passphrase)
+	if err != nil {
+		return nil, err
+	}
+	return signer.NewLocal(key), nil
+}
+
+// observe makes logger, tracing and metrics from the config.
+func (s *Setup) observe(ctx context.Context, logTo io.Writer) error {
+	var err error
+	if s.Log, _, err = telemetry.NewLogger(s.Config.Log, logTo); err != nil {
+		return err
+	}
+	t := s.Config.Tracing
+	if t.InstanceID == "" {
+		t.InstanceID = s.Config.Role
+	}
+	if s.Tracing, err = telemetry.NewTracing(ctx, t); err != nil {
+		return err
+	}
+	s.Metrics, err = telemetry.NewMetrics()
+	return err
+}

@@ -1,0 +1,89 @@
+package app
+
+import (
+	_ "embed"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+)
+
+// template is the config file with every key, its default and what it means.
+// A test holds it against Default.
+//
+//go:embed config.yaml
+var template string //nolint:gochecknoglobals // embed needs a variable
+
+// RenderConfig returns the commented config file with other values for some keys.
+func RenderConfig(values map[string]any) (string, error) {
+	left := make(map[string]any, len(values))
+	for k, v := range values {
+		left[k] = v
+	}
+	lines := strings.Split(template, "\n")
+	walkTemplate(func(i int, key, _ string) {
+		v, ok := left[key]
+		if !ok {
+			return
+		}
+		delete(left, key)
+		head, _, _ := strings.Cut(lines[i], ":")
+		lines[i] = head + ": " + yamlValue(v)
+	})
+	if len(left) > 0 {
+		names := make([]string, 0, len(left))
+		for k := range left {
+			names = append(names, k)
+		}
+		sort.Strings(names)
+		return "", fmt.Errorf("no such config key: %s", strings.Join(names, ", "))
+	}
+	return strings.Join(lines, "\n"), nil
+}
+
+// KeyDocs returns what the template says about each key, on one line.
+func KeyDocs() map[string]string {
+	docs := map[string]string{}
+	walkTemplate(func(_ int, key, doc string) { docs[key] = doc })
+	return docs
+}
+
+// walkTemplate visits every key that has a value, with the comment above it.
+func walkTemplate(visit func(line int, key, doc string)) {
+	const indent = 2
+	var path, comment []string
+	for i, line := range strings.Split(template, "\n") {
+		text := strings.TrimSpace(line)
+		switch {
+		case text == "":
+			comment = nil
+		case strings.HasPrefix(text, "#"):
+			comment = append(comment, strings.TrimSpace(strings.TrimPrefix(text, "#")))
+		default:
+			name, value, _ := strings.Cut(text, ":")
+			depth := (len(line) - len(strings.TrimLeft(line, " "))) / indent
+			path = append(path[:depth], name)
+			if strings.TrimSpace(value) != "" {
+				visit(i, strings.Join(path, "."), strings.Join(comment, " "))
+			}
+			comment = nil
+		}
+	}
+}
+
+func yamlValue(v any) string {
+	switch v := v.(type) {
+	case string:
+		return fmt.Sprintf("%q", v)
+	case time.Duration:
+		return v.String()
+	case []string:
+		quoted := make([]string, len(v))
+		for i, s := range v {
+			quoted[i] = fmt.Sprintf("%q", s)
+		}
+		return "[" + strings.Join(quoted, ", ") + "]"
+	default:
+		return fmt.Sprint(v)
+	}
+}
