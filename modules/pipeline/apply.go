@@ -51,10 +51,8 @@ func (p *Pipeline) settle(ctx context.Context) error {
 	if err := p.ready(); err != nil {
 		return err
 	}
-	if len(p.waiting.blocks) > 0 {
-		if err := p.commit(ctx, p.waiting.blocks, p.waiting.src); err != nil {
-			return err
-		}
+	if err := p.commitWaiting(ctx); err != nil {
+		return err
 	}
 	if p.unsure {
 		if err := p.align(ctx); err != nil {
@@ -63,6 +61,22 @@ func (p *Pipeline) settle(ctx context.Context) error {
 		p.unsure = false
 	}
 	return nil
+}
+
+func (p *Pipeline) commitWaiting(ctx context.Context) error {
+	if len(p.waiting.blocks) == 0 {
+		return nil
+	}
+	st, err := p.store.State(ctx)
+	if err != nil {
+		return fmt.Errorf("read state: %w", err)
+	}
+	last := p.states[len(p.states)-1]
+	if st.LastHeight == last.LastHeight && bytes.Equal(st.LastHeaderHash, last.LastHeaderHash) {
+		p.adopt(p.waiting.blocks, p.waiting.src) // it failed only after it was done
+		return nil
+	}
+	return p.commit(ctx, p.waiting.blocks, p.waiting.src)
 }
 
 // dropKnown returns the blocks above the applied height.
@@ -255,6 +269,12 @@ func (p *Pipeline) commit(ctx context.Context, blocks []block.Block, src block.S
 		fail(span, err)
 		return fmt.Errorf("commit blocks %d to %d: %w", blocks[0].Height(), blocks[len(blocks)-1].Height(), err)
 	}
+	p.adopt(blocks, src)
+	return nil
+}
+
+// adopt makes committed blocks the applied ones and tells the world.
+func (p *Pipeline) adopt(blocks []block.Block, src block.Source) {
 	p.waiting = waiting{}
 	for i, b := range blocks {
 		if !bytes.Equal(p.state.NextProposer, p.states[i].NextProposer) {
@@ -272,5 +292,4 @@ func (p *Pipeline) commit(ctx context.Context, blocks []block.Block, src block.S
 	if e := p.log.Check(zap.DebugLevel, "blocks applied"); e != nil {
 		e.Write(zap.Uint64("height", p.state.LastHeight), zap.Int("blocks", len(blocks)), zap.Stringer("source", src))
 	}
-	return nil
 }

@@ -3,7 +3,6 @@ package pipeline_test
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -33,26 +32,13 @@ func BenchmarkApply(b *testing.B) {
 	}
 	for _, group := range []int{1, 16, 256} {
 		b.Run(fmt.Sprintf("group=%d", group), func(b *testing.B) {
-			var before, after runtime.MemStats
 			var mallocs uint64
 			for b.Loop() {
 				b.StopTimer()
-				p := benchPipeline(b, chain.Genesis, group)
-				runtime.ReadMemStats(&before)
-				b.StartTimer()
-				for i := 0; i < n; i += group {
-					if err := p.Apply(b.Context(), blocks[i:i+group], block.SourceP2P); err != nil {
-						b.Fatal(err)
-					}
-				}
-				b.StopTimer()
-				runtime.ReadMemStats(&after)
-				mallocs += after.Mallocs - before.Mallocs
+				mallocs += applyAll(b, benchPipeline(b, chain.Genesis, group), blocks, group)
 				b.StartTimer()
 			}
-			per := float64(b.N) * n
-			b.ReportMetric(float64(mallocs)/per, "allocs/block")
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/per, "ns/block")
+			report(b, mallocs, n)
 		})
 	}
 }

@@ -14,7 +14,10 @@ import (
 	"github.com/tandem-node/tandem/modules/pipeline"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// goleveldb's pool drainer lives for half a minute after its database.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/syndtr/goleveldb/leveldb.(*DB).mpoolDrain"))
+}
 
 func TestModuleOpensAtStart(t *testing.T) {
 	w := newWorld(t, 2)

@@ -19,7 +19,7 @@ const progressEvery = 10 * time.Second
 // Open loads the applied state, or makes the first one, and brings the executor
 // level with it: blocks it lacks are executed again and must give the same
 // roots, blocks it has beyond the applied ones are rolled back. It must return
-// before blocks come.
+// before blocks come, and may be called again after the store was truncated.
 func (p *Pipeline) Open(ctx context.Context) error {
 	if err := p.enter(ctx); err != nil {
 		return err
@@ -30,6 +30,8 @@ func (p *Pipeline) Open(ctx context.Context) error {
 		return err
 	}
 	p.state, p.since = st, st.NextHeight()
+	p.recent, p.waiting, p.unsure = recent{}, waiting{}, false
+	clear(p.seen)
 	if err := p.align(ctx); err != nil {
 		return err
 	}

@@ -177,7 +177,7 @@ type memStore struct {
 	final   uint64
 	cursor  uint64
 	batches []block.Batch // without the slices' contents but the lengths
-	keep    bool // record batches
+	keep    bool          // record batches
 }
 
 func newMemStore(f *faults) *memStore {
