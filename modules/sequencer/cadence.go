@@ -40,8 +40,8 @@ func (c *cadence) made(start time.Time) {
 	if !c.cfg.Lazy || start.Before(c.lazyAt) {
 		return
 	}
-	missed := start.Sub(c.lazyAt) / c.cfg.LazyInterval
-	c.lazyAt = c.lazyAt.Add((missed + 1) * c.cfg.LazyInterval)
+	late := start.Sub(c.lazyAt)
+	c.lazyAt = c.lazyAt.Add(late - late%c.cfg.LazyInterval + c.cfg.LazyInterval)
 }
 
 func latest(a, b time.Time) time.Time {

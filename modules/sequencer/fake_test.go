@@ -50,8 +50,8 @@ type world struct {
 	nextSigner func(height uint64) []byte
 }
 
-func newWorld(t testing.TB) *world {
-	t.Helper()
+func newWorld(tb testing.TB) *world {
+	tb.Helper()
 	key := testutil.Key("proposer")
 	address := block.Address(key.Public().(ed25519.PublicKey))
 	g := block.Genesis{
@@ -59,7 +59,7 @@ func newWorld(t testing.TB) *world {
 		ProposerAddress: address[:], DAStartHeight: 1, DAEpochForcedInclusion: 50,
 	}
 	w := &world{
-		t: t, genesis: g, key: key, cfg: sequencer.Default(), meta: map[string][]byte{},
+		t: tb, genesis: g, key: key, cfg: sequencer.Default(), meta: map[string][]byte{},
 		included: map[uint64]block.Included{}, payloads: map[uint64]map[string]int{},
 		offered: make(chan struct{}, 1), changed: make(chan struct{}),
 		applyErr: func(block.Block) error { return nil }, nextSigner: func(uint64) []byte { return nil },
@@ -190,9 +190,9 @@ func namespace(id string) (n da.Namespace) {
 }
 
 // run starts a worker and returns a function that stops it and returns its error.
-func run(t testing.TB, worker func(context.Context) error) (stop func() error) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+func run(tb testing.TB, worker func(context.Context) error) (stop func() error) {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(tb.Context())
 	done := make(chan error, 1)
 	go func() { done <- worker(ctx) }()
 	var once sync.Once
@@ -204,7 +204,7 @@ func run(t testing.TB, worker func(context.Context) error) (stop func() error) {
 		})
 		return err
 	}
-	t.Cleanup(func() { _ = stop() })
+	tb.Cleanup(func() { _ = stop() })
 	return stop
 }
 

@@ -117,7 +117,7 @@ func (p *Producer) blockTime(st block.State) uint64 {
 	if st.Started() {
 		t = latest(p.p.Now(), st.LastTime)
 	}
-	return uint64(t.UnixNano()) //nolint:gosec // genesis is validated to be after 1970
+	return uint64(t.UnixNano())
 }
 
 // lastDataHash returns the hash of the last block's data, nothing at first.

@@ -107,11 +107,11 @@ func (l *lane) advance(ctx context.Context) (time.Duration, error) {
 		return l.failed(ctx, err)
 	}
 	if l.try.open {
-		clear, err := l.reconcile(ctx, head.Height)
+		decided, err := l.reconcile(ctx, head.Height)
 		if err != nil {
 			return l.failed(ctx, err)
 		}
-		if !clear {
+		if !decided {
 			l.update(func(s *LaneStats) { s.WaitingFor = "the outcome of a submission" })
 			return l.cfg.DABlockTime, nil
 		}

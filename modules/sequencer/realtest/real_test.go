@@ -1,0 +1,281 @@
+// Package realtest_test runs the sequencer on the real chain store, pipeline
+// and executor, with processes that are really killed.
+package realtest_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/ed25519"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/modules/chainstore"
+	"github.com/tandem-node/tandem/modules/da"
+	"github.com/tandem-node/tandem/modules/execution"
+	"github.com/tandem-node/tandem/modules/leveldb"
+	"github.com/tandem-node/tandem/modules/pipeline"
+	"github.com/tandem-node/tandem/modules/sequencer"
+	"github.com/tandem-node/tandem/testutil"
+)
+
+// node is a sequencer without network.
+type node struct {
+	*pipeline.Pipeline
+	*chainstore.Store
+
+	cfg     sequencer.Config
+	genesis block.Genesis
+	key     ed25519.PrivateKey
+	db      *leveldb.DB
+	exec    *execution.Noop
+	signed  func(payload []byte)
+	height  chan uint64
+	log     *zap.Logger
+}
+
+// State resolves what pipeline and store both have.
+func (n *node) State() block.State { return n.Snapshot().State }
+
+func (n *node) Public() []byte { return n.key.Public().(ed25519.PublicKey) }
+
+func (n *node) Sign(_ context.Context, msg []byte) ([]byte, error) {
+	n.signed(msg)
+	return ed25519.Sign(n.key, msg), nil
+}
+
+func (n *node) Broadcast(_ context.Context, b block.Block) error {
+	select {
+	case n.height <- b.Height():
+	default:
+	}
+	return nil
+}
+
+func open(tb testing.TB, dir string, log *zap.Logger) *node {
+	tb.Helper()
+	key := testutil.Key("proposer")
+	address := block.Address(key.Public().(ed25519.PublicKey))
+	cfg := leveldb.Default()
+	cfg.Path = dir
+	n := &node{
+		cfg: sequencer.Default(), key: key, db: leveldb.New(cfg), log: log, signed: func([]byte) {}, height: make(chan uint64, 1),
+		exec: execution.NewNoop(execution.Default(), log),
+		genesis: block.Genesis{
+			ChainID: "real", StartTime: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), InitialHeight: 3,
+			ProposerAddress: address[:], DAStartHeight: 1, DAEpochForcedInclusion: 50,
+		},
+	}
+	n.cfg.BlockTime = time.Millisecond
+	n.cfg.Submit.DABlockTime = 20 * time.Millisecond
+	require.NoError(tb, n.db.Open())
+	n.Store = chainstore.New(n.db, chainstore.Default(), log)
+	require.NoError(tb, n.Store.Open(tb.Context()))
+	n.Pipeline = pipeline.New(pipeline.Params{
+		Genesis: n.genesis, Store: n.Store, Headers: n.Headers(), Data: n.Data(), Executor: n.exec,
+		Config: pipeline.Default(), Log: log,
+	})
+	require.NoError(tb, n.Pipeline.Open(tb.Context()))
+	return n
+}
+
+// Open resolves what pipeline and store both have.
+func (n *node) Open(context.Context) error { return nil }
+
+func (n *node) producer(posted sequencer.Posted) *sequencer.Producer {
+	return sequencer.NewProducer(sequencer.ProducerParams{
+		Config: n.cfg, Genesis: n.genesis, Signer: n, Chain: n, Store: n.Store, Headers: n.Headers(), Data: n.Data(),
+		Executor: n.exec, Broadcaster: n, Posted: posted, Log: n.log,
+	})
+}
+
+func (n *node) submitter(client da.Client) *sequencer.Submitter {
+	return sequencer.NewSubmitter(sequencer.SubmitterParams{
+		Config: n.cfg, Genesis: n.genesis, Signer: n, Chain: n, Store: n.Store, Headers: n.Headers(), Data: n.Data(),
+		Client: client, Namespaces: sequencer.Namespaces{Header: da.Namespace{28: 1}, Data: da.Namespace{28: 2}},
+		Marks: n.Pipeline, Log: n.log,
+	})
+}
+
+// layer is a DA layer that takes everything into its next block.
+type layer struct {
+	da.None
+
+	mu    sync.Mutex
+	start time.Time
+	blobs map[da.Namespace][][]byte
+}
+
+func (l *layer) Head(context.Context) (da.Head, error) {
+	return da.Head{Height: 1 + uint64(time.Since(l.start)/(20*time.Millisecond))}, nil
+}
+
+func (l *layer) Submit(ctx context.Context, ns da.Namespace, blobs [][]byte) (uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.blobs == nil {
+		l.blobs = map[da.Namespace][][]byte{}
+	}
+	l.blobs[ns] = append(l.blobs[ns], blobs...)
+	head, err := l.Head(ctx)
+	return head.Height, err
+}
+
+func run(tb testing.TB, worker func(context.Context) error) (stop func()) {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(tb.Context())
+	done := make(chan error, 1)
+	go func() { done <- worker(ctx) }()
+	return func() {
+		cancel()
+		require.NoError(tb, <-done)
+	}
+}
+
+// Blocks made here become final through our own submissions.
+func TestFinalByOwnSubmissions(t *testing.T) {
+	n := open(t, t.TempDir(), zaptest.NewLogger(t, zaptest.Level(zap.InfoLevel)))
+	t.Cleanup(func() { require.NoError(t, n.db.Close()) })
+	n.cfg.MaxPending = 20
+	posted := &layer{start: time.Now()}
+	s := n.submitter(posted)
+	stopSubmitter := run(t, s.Run)
+	stopProducer := run(t, n.producer(s).Run)
+	for i := 0; n.Snapshot().Final < 60; i++ {
+		changed := n.Changed()
+		if i%5 == 0 {
+			require.NoError(t, n.exec.Submit(t.Context(), fmt.Appendf(nil, "k%d=v", i)))
+		}
+		<-changed
+	}
+	stopProducer()
+	for n.Snapshot().Final < n.State().LastHeight {
+		<-n.Changed()
+	}
+	stopSubmitter()
+	require.Len(t, posted.blobs[da.Namespace{28: 1}], int(n.State().LastHeight-n.genesis.InitialHeight)+1)
+	require.NotEmpty(t, posted.blobs[da.Namespace{28: 2}])
+	h, d := n.Submitted()
+	require.Equal(t, n.State().LastHeight, h)
+	require.Equal(t, n.State().LastHeight, d)
+	inc, err := n.Inclusion(t.Context(), n.genesis.InitialHeight)
+	require.NoError(t, err)
+	require.NotZero(t, inc.HeaderDA)
+	if b, pending, err := n.Pending(t.Context()); pending || err != nil {
+		require.NoError(t, err)
+		require.Equal(t, n.Next(), b.Height(), "only the block it was stopped in")
+	}
+}
+
+const childDir = "TANDEM_SEQUENCER_CHILD"
+
+// TestChild is the process that TestKilledSequencer kills. It writes every
+// payload to a file before the signature exists.
+func TestChild(t *testing.T) {
+	dir := os.Getenv(childDir)
+	if dir == "" {
+		t.Skip("only as a child process")
+	}
+	n := open(t, filepath.Join(dir, "db"), zap.NewNop())
+	f, err := os.OpenFile(filepath.Join(dir, "signed"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	require.NoError(t, err)
+	n.signed = func(payload []byte) {
+		_, err := f.WriteString(hex.EncodeToString(payload) + "\n")
+		require.NoError(t, err)
+	}
+	go func() {
+		for i := 0; ; i++ {
+			_ = n.exec.Submit(t.Context(), fmt.Appendf(nil, "%d-%d=v", os.Getpid(), i))
+			if i%3 == 0 {
+				<-n.Changed()
+			}
+		}
+	}()
+	fmt.Println("up")
+	require.NoError(t, n.producer(nil).Run(t.Context()))
+}
+
+// Kills the process at many points of making blocks; no height is ever signed
+// with two payloads, and the chain goes on.
+func TestKilledSequencer(t *testing.T) {
+	dir := t.TempDir()
+	var last uint64
+	for life := range 12 {
+		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChild$")
+		child.Env = append(os.Environ(), childDir+"="+dir)
+		out, err := child.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, child.Start())
+		lines := bufio.NewScanner(out)
+		for lines.Scan() && lines.Text() != "up" {
+			t.Log(lines.Text())
+		}
+		<-time.After(time.Duration(20+7*life) * time.Millisecond)
+		require.NoError(t, child.Process.Kill())
+		require.Error(t, child.Wait())
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "signed"))
+	require.NoError(t, err)
+	payloads := map[uint64]string{}
+	for line := range strings.Lines(string(raw)) {
+		b, err := hex.DecodeString(strings.TrimSpace(line))
+		if err != nil {
+			continue // cut off by the kill
+		}
+		h, err := block.DecodeHeader(b)
+		require.NoError(t, err)
+		if have, ok := payloads[h.Height]; ok {
+			require.Equal(t, have, string(b), "height %d was signed twice", h.Height)
+		}
+		payloads[h.Height] = string(b)
+		last = max(last, h.Height)
+	}
+	n := open(t, filepath.Join(dir, "db"), zap.NewNop())
+	t.Cleanup(func() { require.NoError(t, n.db.Close()) })
+	require.GreaterOrEqual(t, n.State().LastHeight+1, last, "everything signed was kept")
+	require.Greater(t, last, uint64(20))
+	t.Logf("%d heights in 12 lives", last)
+}
+
+// BenchmarkProduce makes blocks as fast as the disk takes them: one fsync each.
+func BenchmarkProduce(b *testing.B) {
+	for _, txs := range []int{0, 100} {
+		b.Run(fmt.Sprintf("txs=%d", txs), func(b *testing.B) {
+			n := open(b, b.TempDir(), zap.NewNop())
+			b.Cleanup(func() { require.NoError(b, n.db.Close()) })
+			n.cfg.BlockTime = 1
+			feed := func(round uint64) {
+				for i := range txs {
+					_ = n.exec.Submit(b.Context(), fmt.Appendf(nil, "k%d-%d=%0100d", round, i, i))
+				}
+			}
+			feed(0)
+			b.ReportAllocs()
+			b.ResetTimer()
+			stop := run(b, n.producer(nil).Run)
+			for {
+				changed := n.Changed()
+				h := n.State().LastHeight
+				if h >= n.genesis.InitialHeight+uint64(b.N)-1 {
+					break
+				}
+				feed(h)
+				<-changed
+			}
+			b.StopTimer()
+			stop()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "blocks/s")
+		})
+	}
+}
