@@ -1,6 +1,7 @@
 package notifier_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -80,7 +81,7 @@ func TestNotifierMatchesItsModel(t *testing.T) {
 			},
 			"": func(t *rapid.T) {
 				var total uint64
-				for _, l := range append(closed[:len(closed):len(closed)], open...) {
+				for _, l := range slices.Concat(closed, open) {
 					require.Len(t, l.sub.C, len(l.queue))
 					require.Equal(t, l.dropped, l.sub.Dropped())
 					total += l.dropped

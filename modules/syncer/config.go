@@ -10,7 +10,8 @@ import (
 // Config holds what may be tuned.
 type Config struct {
 	// MaxBlocks is the most blocks of one fetch. Their bytes are bounded by the
-	// sources, which return less than asked for when it would be too much.
+	// sources, which return less than asked for when it would be too much. Far
+	// behind, two fetches are in memory: one with the sink, one read ahead.
 	MaxBlocks int `koanf:"max_blocks"`
 	// EventBuffer is how many unread events each of the two subscriptions holds,
 	// at 96 bytes each. More than that are dropped, which costs nothing.

@@ -8,6 +8,9 @@
 // the first pass needs none, so that a restart on a quiet network catches up at
 // once. While nothing arrives there is no timer and no wake-up.
 //
+// While the sink works on one range the next one is read, so that catching up
+// takes the time of the slower of the two.
+//
 // Anything that grows between the last look and the wait has left an event in a
 // subscription (see package notifier), which ends the wait at once.
 //

@@ -7,6 +7,48 @@ import (
 	"github.com/tandem-node/tandem/modules/block"
 )
 
+// ahead is a range that is read while the sink is busy with the one before.
+type ahead struct {
+	from   uint64
+	done   chan struct{} // closed when the fields below are set
+	blocks []block.Block
+	err    error
+}
+
+// readAhead starts to read from next, unless that is above head: at the tip
+// there is nothing to read ahead.
+func (s *Syncer) readAhead(ctx context.Context, next, head uint64) {
+	if next > head {
+		return
+	}
+	a := &ahead{from: next, done: make(chan struct{})}
+	s.ahead = a
+	go func() {
+		defer close(a.done)
+		a.blocks, a.err = s.fetch(ctx, next, head)
+	}()
+}
+
+// dropAhead waits for the read ahead, which ends with its context at the latest,
+// and forgets it.
+func (s *Syncer) dropAhead() {
+	if s.ahead != nil {
+		<-s.ahead.done
+		s.ahead = nil
+	}
+}
+
+// take returns what was read ahead if it is what the sink wants, and otherwise
+// reads.
+func (s *Syncer) take(ctx context.Context, next, head uint64) ([]block.Block, error) {
+	a := s.ahead
+	s.dropAhead()
+	if a != nil && a.from == next && a.err == nil {
+		return a.blocks, nil
+	}
+	return s.fetch(ctx, next, head)
+}
+
 // fetch returns blocks from next on, at least one, none above head.
 func (s *Syncer) fetch(ctx context.Context, next, head uint64) ([]block.Block, error) {
 	s.count.fetches.Add(1)

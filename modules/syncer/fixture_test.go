@@ -201,6 +201,7 @@ func (t *table) check(blocks []block.Block) {
 // rig is a syncer between two shelves and a table.
 type rig struct {
 	tb      testing.TB
+	t       *testing.T // of the bubble; nil outside of one
 	events  *notifier.Notifier
 	headers *shelf[*block.SignedHeader]
 	data    *shelf[*block.Data]
@@ -216,6 +217,7 @@ type rig struct {
 }
 
 func newRig(tb testing.TB) *rig {
+	tb.Helper()
 	core, logs := observer.New(zap.DebugLevel)
 	r := &rig{
 		tb: tb, events: notifier.New(), sink: &table{next: 1}, logs: logs,
@@ -283,12 +285,12 @@ func (r *rig) fill(n int) {
 
 // bubble runs a test of a rig in virtual time and sees to it that nothing is
 // left of it.
-func bubble(t *testing.T, f func(t *testing.T, r *rig)) {
+func bubble(t *testing.T, f func(r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		r.stop = func() error { return nil }
-		f(t, r)
+		r.t, r.stop = t, func() error { return nil }
+		f(r)
 		require.NoError(t, r.stop())
 		require.NoError(t, r.sink.wrong)
 	})

@@ -70,7 +70,7 @@ func (in *inbox) drain() uint64 {
 			in.hear(e)
 		}
 	}
-	return uint64(n) //nolint:gosec // lengths are not negative
+	return uint64(n)
 }
 
 func (in *inbox) hear(e notifier.Event) {

@@ -52,8 +52,10 @@ type Syncer struct {
 	log     *zap.Logger
 	tracing tracing
 
-	inbox inbox // of Run's goroutine, as is retry
+	// Of Run's goroutine.
+	inbox inbox
 	retry retry
+	ahead *ahead
 
 	count   counters
 	failure atomic.Pointer[string] // why the last pass failed; nil when it did not
@@ -73,12 +75,13 @@ func New(p Params) *Syncer {
 func (s *Syncer) Run(ctx context.Context) error {
 	s.inbox = s.openInbox()
 	defer s.inbox.close()
+	defer s.dropAhead()
 	var refusedAt uint64
 	for {
 		err := s.catchUp(ctx)
 		switch next := s.sink.Next(); {
 		case ctx.Err() != nil:
-			return nil //nolint:nilerr // asked to stop: whatever failed failed for that reason
+			return nil // asked to stop: whatever failed failed for that reason
 		case err == nil:
 			s.healthy()
 			s.wait(ctx)
@@ -129,12 +132,14 @@ func (s *Syncer) head() uint64 {
 func (s *Syncer) advance(ctx context.Context, next, head uint64) error {
 	ctx, span := s.tracing.receive(ctx, s.inbox.takeSpans())
 	defer span.End()
-	blocks, err := s.fetch(ctx, next, head)
+	blocks, err := s.take(ctx, next, head)
 	if err != nil {
 		return fmt.Errorf("fetch from block %d: %w", next, err)
 	}
 	last := blocks[len(blocks)-1].Height()
+	s.readAhead(ctx, last+1, head)
 	if err := s.sink.Apply(ctx, blocks, s.inbox.origins.of(last)); err != nil {
+		s.dropAhead()
 		return fmt.Errorf("apply blocks %d to %d: %w", next, last, err)
 	}
 	if s.sink.Next() <= next {

@@ -16,7 +16,8 @@ import (
 )
 
 func TestInvariant3_LevelNotEdge_RestartOnAQuietNetworkCatchesUpAtOnce(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.fill(100)
 		r.sink.next = 86
 		began := time.Now()
@@ -29,7 +30,8 @@ func TestInvariant3_LevelNotEdge_RestartOnAQuietNetworkCatchesUpAtOnce(t *testin
 }
 
 func TestInvariant3_LevelNotEdge_LostEventsAreMadeUpByTheNext(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.fill(89)
 		r.start()
 		synctest.Wait()
@@ -43,7 +45,8 @@ func TestInvariant3_LevelNotEdge_LostEventsAreMadeUpByTheNext(t *testing.T) {
 }
 
 func TestInvariant3_LevelNotEdge_TheLastEventMayFindTheBufferFull(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.params.Config.EventBuffer = 1
 		r.sink.slow = time.Second
 		r.start()
@@ -61,7 +64,8 @@ func TestInvariant3_LevelNotEdge_TheLastEventMayFindTheBufferFull(t *testing.T) 
 
 // Between the look at the stores and the wait something always can happen.
 func TestInvariant3_LevelNotEdge_WhatComesAfterTheLookEndsTheWait(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.start()
 		synctest.Wait()
 		r.data.sneakIn(func() { r.add(1, notifier.P2P) })
@@ -72,7 +76,8 @@ func TestInvariant3_LevelNotEdge_WhatComesAfterTheLookEndsTheWait(t *testing.T) 
 }
 
 func TestInvariant8_QuietWhenIdle_NoWakeUpsAndNoTimer(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.fill(10)
 		r.start()
 		time.Sleep(time.Second)
@@ -86,7 +91,8 @@ func TestInvariant8_QuietWhenIdle_NoWakeUpsAndNoTimer(t *testing.T) {
 }
 
 func TestOneFetchServesManyEvents(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.sink.slow = time.Second
 		r.start()
 		synctest.Wait()
@@ -116,7 +122,8 @@ func TestFetchesAreBounded(t *testing.T) {
 		{"by short ranges of data", 512, 0, 6, []call{{1, 6, 1}, {7, 10, 1}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, r *rig) {
+			bubble(t, func(r *rig) {
+				t := r.t
 				r.params.Config.MaxBlocks, r.headers.most, r.data.most = tc.blocks, tc.headers, tc.data
 				r.fill(10)
 				r.start()
@@ -127,8 +134,25 @@ func TestFetchesAreBounded(t *testing.T) {
 	}
 }
 
+func TestReadsAheadWhileTheSinkIsBusy(t *testing.T) {
+	bubble(t, func(r *rig) {
+		t := r.t
+		r.params.Config.MaxBlocks, r.sink.slow = 4, time.Second
+		r.fill(10)
+		r.start()
+		synctest.Wait()
+		require.Empty(t, r.sink.seen())
+		require.Equal(t, uint64(2), r.syncer.Stats().Fetches)
+		r.sink.jump(6) // which makes what was read ahead useless
+		time.Sleep(time.Minute)
+		require.Equal(t, []call{{1, 4, block.SourceP2P}, {7, 10, block.SourceP2P}}, r.sink.seen())
+		require.Equal(t, uint64(3), r.syncer.Stats().Fetches)
+	})
+}
+
 func TestWaitsForBothHalvesAndSaysForWhich(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.start()
 		synctest.Wait()
 		require.Equal(t, "block 1", r.syncer.Stats().WaitingFor)
@@ -146,7 +170,8 @@ func TestWaitsForBothHalvesAndSaysForWhich(t *testing.T) {
 }
 
 func TestHeadersOnly(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.params.Data = nil
 		r.start()
 		synctest.Wait()
@@ -160,7 +185,8 @@ func TestHeadersOnly(t *testing.T) {
 }
 
 func TestSourceTravelsFromAppendToApply(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.fill(2) // nobody says where from
 		r.start()
 		synctest.Wait()
@@ -175,7 +201,8 @@ func TestSourceTravelsFromAppendToApply(t *testing.T) {
 }
 
 func TestFollowsASinkThatMovesByItself(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.start()
 		synctest.Wait()
 		r.sink.jump(7) // the other source applied 1 to 7
@@ -189,7 +216,8 @@ func TestFollowsASinkThatMovesByItself(t *testing.T) {
 }
 
 func TestTransientErrorsAreRetriedWithBackOffAndOneWarning(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.fill(3)
 		for range 8 {
 			r.sink.failNext(errFlaky)
@@ -219,7 +247,8 @@ func TestTransientErrorsAreRetriedWithBackOffAndOneWarning(t *testing.T) {
 }
 
 func TestAnEventCutsTheBackOffShort(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.fill(3)
 		for range 7 {
 			r.headers.failNext(errFlaky)
@@ -234,7 +263,8 @@ func TestAnEventCutsTheBackOffShort(t *testing.T) {
 }
 
 func TestAFloodOfEventsIsNoFloodOfAttempts(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		for range 10_000 {
 			r.sink.failNext(errFlaky)
 		}
@@ -261,7 +291,8 @@ func TestPermanentErrorsEndRun(t *testing.T) {
 		fmt.Errorf("pipeline: %w", haltError{}),
 	} {
 		t.Run(err.Error(), func(t *testing.T) {
-			bubble(t, func(t *testing.T, r *rig) {
+			bubble(t, func(r *rig) {
+				t := r.t
 				r.fill(2)
 				r.sink.failNext(err, err)
 				r.start()
@@ -276,7 +307,8 @@ func TestPermanentErrorsEndRun(t *testing.T) {
 // A rollback between fetch and Apply makes the sink refuse blocks that the
 // stores no longer hold. That is not the chain's fault.
 func TestARefusalCountsOnlyAfterAFreshRead(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.fill(10)
 		r.sink.next = 5
 		r.sink.failNext(&block.Violation{Rule: block.ErrBrokenLink, Height: 5})
@@ -295,7 +327,8 @@ func TestARefusalCountsOnlyAfterAFreshRead(t *testing.T) {
 }
 
 func TestAStoreThatReturnsNothingIsAFailureNotASpin(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.fill(2)
 		r.params.Data = hollow{r.data}
 		r.start()
@@ -312,7 +345,8 @@ type hollow struct{ syncer.Source[*block.Data] }
 func (hollow) GetRange(context.Context, uint64, uint64) ([]*block.Data, error) { return nil, nil }
 
 func TestASinkThatDoesNotMoveIsAFailureNotASpin(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.fill(2)
 		r.params.Sink = stubborn{}
 		r.start()
@@ -330,14 +364,16 @@ func (stubborn) Apply(context.Context, []block.Block, block.Source) error { retu
 
 func TestInvariant10_Stops_WhereverItIs(t *testing.T) {
 	t.Run("idle", func(t *testing.T) {
-		bubble(t, func(t *testing.T, r *rig) {
+		bubble(t, func(r *rig) {
+			t := r.t
 			r.start()
 			synctest.Wait()
 			requireStopsAtOnce(t, r)
 		})
 	})
 	t.Run("in a back-off", func(t *testing.T) {
-		bubble(t, func(t *testing.T, r *rig) {
+		bubble(t, func(r *rig) {
+			t := r.t
 			r.fill(1)
 			r.sink.failNext(errFlaky)
 			r.start()
@@ -346,7 +382,8 @@ func TestInvariant10_Stops_WhereverItIs(t *testing.T) {
 		})
 	})
 	t.Run("in Apply", func(t *testing.T) {
-		bubble(t, func(t *testing.T, r *rig) {
+		bubble(t, func(r *rig) {
+			t := r.t
 			r.fill(1)
 			r.sink.slow = time.Hour
 			r.start()
@@ -355,7 +392,8 @@ func TestInvariant10_Stops_WhereverItIs(t *testing.T) {
 		})
 	})
 	t.Run("before it began", func(t *testing.T) {
-		bubble(t, func(t *testing.T, r *rig) {
+		bubble(t, func(r *rig) {
+			t := r.t
 			r.fill(1)
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
@@ -374,7 +412,8 @@ func requireStopsAtOnce(t *testing.T, r *rig) {
 }
 
 func TestWithoutNotifierItStillCatchesUpOnce(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.params.Notifier = nil
 		r.fill(3)
 		r.start()

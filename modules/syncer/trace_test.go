@@ -1,7 +1,6 @@
 package syncer_test
 
 import (
-	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +19,8 @@ import (
 )
 
 func TestSpansLinkToWhatCausedTheEvents(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		spans := tracetest.NewSpanRecorder()
 		r.params.Tracer = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)).Tracer("test")
 		r.start()
@@ -31,7 +31,7 @@ func TestSpansLinkToWhatCausedTheEvents(t *testing.T) {
 		r.addHeaders(r.headerView, 2, notifier.P2P)
 		synctest.Wait()
 		require.Empty(t, spans.Ended(), "nothing to do is no span")
-		ctx := trace.ContextWithSpanContext(context.Background(), cause)
+		ctx := trace.ContextWithSpanContext(t.Context(), cause)
 		require.NoError(t, r.dataView.Append(instrumented.WithSource(ctx, notifier.P2P), chain()[0].Data, chain()[1].Data))
 		synctest.Wait()
 
@@ -51,7 +51,8 @@ func TestSpansLinkToWhatCausedTheEvents(t *testing.T) {
 }
 
 func TestFailedFetchIsSeenInItsSpan(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		spans := tracetest.NewSpanRecorder()
 		r.params.Tracer = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)).Tracer("test")
 		r.fill(1)
@@ -65,14 +66,14 @@ func TestFailedFetchIsSeenInItsSpan(t *testing.T) {
 func TestTracingThatIsOffCostsNothing(t *testing.T) {
 	for name, tracer := range map[string]trace.Tracer{"nil": nil, "noop": noop.NewTracerProvider().Tracer("")} {
 		t.Run(name, func(t *testing.T) {
-			ctx := context.Background()
-			require.Zero(t, testing.AllocsPerRun(100, syncer.TraceOnce(ctx, tracer)))
+			require.Zero(t, testing.AllocsPerRun(100, syncer.TraceOnce(t.Context(), tracer)))
 		})
 	}
 }
 
 func TestStatsMayBeReadWhileItRuns(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	bubble(t, func(r *rig) {
+		t := r.t
 		r.sink.slow = time.Millisecond
 		r.start()
 		for range 50 {
