@@ -102,12 +102,11 @@ func TestEvolveAgainstModel(t *testing.T) {
 	cfg := Default()
 	cfg.KeepVersions, cfg.KeepUnfinal = 8, 12
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "evolve")
-		require.NoError(rt, err)
-		k := NewEvolveKV(cfg, dir, zaptest.NewLogger(t))
+		k := NewEvolveKV(cfg, "", zaptest.NewLogger(t))
+		k.db = memoryDatabase()
 		require.NoError(rt, k.Open(t.Context()))
 		defer func() { require.NoError(rt, k.Close()) }()
-		_, err = k.InitChain(t.Context(), testGenesis(1))
+		_, err := k.InitChain(t.Context(), testGenesis(1))
 		require.NoError(rt, err)
 		states := []evolveModel{{}} // by height
 		rt.Repeat(map[string]func(*rapid.T){
