@@ -21,7 +21,10 @@ import (
 	"github.com/tandem-node/tandem/testutil"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// goleveldb's pool drainer lives for half a minute after Close.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/syndtr/goleveldb/leveldb.(*DB).mpoolDrain"))
+}
 
 // shelf is a synchronous store in memory; see the chain store for a real one.
 type shelf struct {
