@@ -16,19 +16,19 @@ import (
 // Dies at every single call, before and after its effect, and starts again:
 // whatever happens, one payload per height is signed.
 func TestCrashAnywhereSignsOnce(t *testing.T) {
-	for _, after := range []bool{false, true} {
+	for _, late := range []bool{false, true} {
 		for dieAt := 1; dieAt <= 30; dieAt++ {
-			t.Run(fmt.Sprintf("call %d after=%v", dieAt, after), func(t *testing.T) {
+			t.Run(fmt.Sprintf("call %d late=%v", dieAt, late), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t)
 					p := w.process()
-					p.dieAt, p.after = dieAt, after
+					p.dieAt, p.after = dieAt, late
 					w.offer([]byte("a=1"))
 					require.ErrorIs(t, untilDead(t, p, p.producer().Run), errCrash)
-					time.Sleep(1700 * time.Millisecond) // another time: a new payload would differ
+					after(1700 * time.Millisecond) // another time: a new payload would differ
 					w.offer([]byte("b=2"))
 					stop := run(t, w.process().producer().Run)
-					time.Sleep(5 * time.Second)
+					after(5 * time.Second)
 					require.NoError(t, stop())
 					require.GreaterOrEqual(t, w.height(), uint64(5))
 					w.checkSignedOnce()
@@ -67,7 +67,7 @@ func TestCrashesInARow(t *testing.T) {
 					params := p.producerParams()
 					params.Posted = s
 					stop := [2]func() error{run(t, s.Run), run(t, sequencer.NewProducer(params).Run)}
-					time.Sleep(time.Duration(rng.IntN(20)) * time.Second)
+					after(time.Duration(rng.IntN(20)) * time.Second)
 					_ = stop[0]()
 					_ = stop[1]()
 				}
@@ -75,9 +75,9 @@ func TestCrashesInARow(t *testing.T) {
 				s := p.submitter()
 				stop := run(t, p.producer().Run)
 				run(t, s.Run)
-				time.Sleep(30 * time.Second)
+				after(30 * time.Second)
 				require.NoError(t, stop())
-				time.Sleep(5 * time.Minute)
+				after(5 * time.Minute)
 				w.checkSignedOnce()
 				w.checkChain()
 				h, d := s.Submitted()

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	header "github.com/celestiaorg/go-header"
@@ -85,6 +86,13 @@ func (w *world) height() uint64 {
 	return w.states[len(w.states)-1].LastHeight
 }
 
+// asked returns how often the mempool was read.
+func (w *world) asked() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.getTxs
+}
+
 func (w *world) made() []block.Block {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -143,6 +151,12 @@ type process struct {
 func (w *world) process() *process {
 	core, logs := observer.New(zap.DebugLevel)
 	return &process{world: w, log: zap.New(core), logs: logs}
+}
+
+func (p *process) count() int {
+	p.callMu.Lock()
+	defer p.callMu.Unlock()
+	return p.calls
 }
 
 // call runs an effect, unless the process dies before it.
@@ -206,6 +220,12 @@ func run(tb testing.TB, worker func(context.Context) error) (stop func() error) 
 	}
 	tb.Cleanup(func() { _ = stop() })
 	return stop
+}
+
+// after lets (virtual) time pass and everything that happens in it happen.
+func after(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 func (p *process) Public() []byte { return p.key.Public().(ed25519.PublicKey) }

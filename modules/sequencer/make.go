@@ -45,7 +45,9 @@ func (p *Producer) step(ctx context.Context) error {
 	if err != nil {
 		return failed(span, err)
 	}
-	span.SetAttributes(attribute.Int(names.AttrTxCount, len(signed.Data.Txs)), attribute.String(names.AttrHash, signed.Header.Digest().String()))
+	if span.IsRecording() {
+		span.SetAttributes(attribute.Int(names.AttrTxCount, len(signed.Data.Txs)), attribute.String(names.AttrHash, signed.Header.Digest().String()))
+	}
 	if err := p.apply(ctx, signed); err != nil {
 		return failed(span, err)
 	}
@@ -55,7 +57,9 @@ func (p *Producer) step(ctx context.Context) error {
 		s.Produced++
 		s.LastHeight, s.LastTime = signed.Height(), signed.Header.Time()
 	})
-	p.p.Log.Debug("block made", zap.Uint64("height", signed.Height()), zap.Int("txs", len(signed.Data.Txs)), zap.Stringer("hash", signed.Header.Digest()))
+	if e := p.p.Log.Check(zap.DebugLevel, "block made"); e != nil {
+		e.Write(zap.Uint64("height", signed.Height()), zap.Int("txs", len(signed.Data.Txs)), zap.Stringer("hash", signed.Header.Digest()))
+	}
 	p.broadcast(ctx, signed)
 	return nil
 }
@@ -92,14 +96,15 @@ func (p *Producer) build(ctx context.Context, st block.State) (block.Block, erro
 	if err != nil {
 		return block.Block{}, err
 	}
-	txs := p.queue.take()
-	commitment := block.Commit(txs)
+	data := block.NewData(&block.Metadata{
+		ChainID: st.ChainID, Height: st.NextHeight(), Time: p.blockTime(st), LastDataHash: lastData,
+	}, p.queue.take())
+	commitment := data.Commitment()
 	h := block.Header{
-		Height: st.NextHeight(), Time: p.blockTime(st), LastHeaderHash: st.LastHeaderHash, DataHash: commitment[:],
+		Height: data.Metadata.Height, Time: data.Metadata.Time, LastHeaderHash: st.LastHeaderHash, DataHash: commitment[:],
 		AppHash: st.AppHash, ProposerAddress: p.signer.Address, ChainID: st.ChainID,
 	}
-	unsigned := block.NewSignedHeader(h, nil, p.signer)
-	b := block.Block{Header: unsigned, Data: block.CanonicalData(unsigned, txs, lastData)}
+	b := block.Block{Header: block.NewSignedHeader(h, nil, p.signer), Data: data}
 	// Before the signature exists: a process that dies after signing must find
 	// this very payload again. Nobody else sees it yet, so no fsync is needed.
 	err = p.retry(ctx, func() error { return p.p.Store.SavePending(ctx, b, false) })

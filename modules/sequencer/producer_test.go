@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,9 +26,9 @@ func TestBlocksComeAtBlockTime(t *testing.T) {
 		w.states[0] = block.GenesisState(w.genesis, nil)
 		p := w.process()
 		stop := run(t, p.producer().Run)
-		time.Sleep(4 * time.Second)
+		after(4 * time.Second)
 		require.Zero(t, w.height(), "a block before the genesis time")
-		time.Sleep(6*time.Second + 500*time.Millisecond)
+		after(6*time.Second + 500*time.Millisecond)
 		require.NoError(t, stop())
 		bs := w.made()
 		require.Len(t, bs, 6)
@@ -51,7 +53,7 @@ func TestSlowExecutionCausesNoBurst(t *testing.T) {
 			return nil
 		}
 		stop := run(t, w.process().producer().Run)
-		time.Sleep(9 * time.Second)
+		after(9 * time.Second)
 		require.NoError(t, stop())
 		for i := 4; i < len(at); i++ {
 			require.GreaterOrEqual(t, at[i].Sub(at[i-1]), time.Second, "block %d", i+1)
@@ -64,13 +66,13 @@ func TestRestartKeepsTheCadence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		stop := run(t, w.process().producer().Run)
-		time.Sleep(2500 * time.Millisecond)
+		after(2500 * time.Millisecond)
 		require.NoError(t, stop())
 		require.Len(t, w.made(), 3)
 		stop = run(t, w.process().producer().Run)
-		time.Sleep(400 * time.Millisecond)
+		after(400 * time.Millisecond)
 		require.Len(t, w.made(), 3)
-		time.Sleep(200 * time.Millisecond)
+		after(200 * time.Millisecond)
 		require.Len(t, w.made(), 4)
 		require.NoError(t, stop())
 		w.checkChain()
@@ -82,9 +84,9 @@ func TestLazyChainIsQuiet(t *testing.T) {
 		w := newWorld(t)
 		w.cfg.Lazy, w.cfg.LazyInterval = true, time.Hour
 		stop := run(t, w.process().producer().Run)
-		time.Sleep(30 * time.Minute)
+		after(30 * time.Minute)
 		require.Len(t, w.made(), 1, "the first block is made at once")
-		asked := w.getTxs
+		asked := w.asked()
 		require.LessOrEqual(t, asked, 3)
 
 		w.offer([]byte("a=1"))
@@ -94,14 +96,14 @@ func TestLazyChainIsQuiet(t *testing.T) {
 		w.offer([]byte("c=3"))
 		synctest.Wait()
 		require.Len(t, w.made(), 2, "but not before the block time")
-		time.Sleep(1001 * time.Millisecond)
+		after(1001 * time.Millisecond)
 		require.Len(t, w.made(), 3)
 		require.Len(t, w.made()[2].Data.Txs, 2)
-		time.Sleep(20 * time.Minute)
+		after(20 * time.Minute)
 		require.Len(t, w.made(), 3)
-		require.LessOrEqual(t, w.getTxs-asked, 8, "an idle chain asks for nothing")
+		require.LessOrEqual(t, w.asked()-asked, 8, "an idle chain asks for nothing")
 
-		time.Sleep(10 * time.Minute)
+		after(10 * time.Minute)
 		require.Len(t, w.made(), 4, "the lazy interval always makes a block")
 		require.WithinDuration(t, w.genesis.StartTime.Add(time.Hour), w.made()[3].Header.Time(), 0, "at its own pace")
 		require.NoError(t, stop())
@@ -119,11 +121,11 @@ func TestLazyChainPollsWhereItMust(t *testing.T) {
 		params := w.process().producerParams()
 		params.Executor = mute{params.Executor}
 		run(t, sequencer.NewProducer(params).Run)
-		time.Sleep(time.Minute)
+		after(time.Minute)
 		w.offer([]byte("a=1"))
-		time.Sleep(w.cfg.PollInterval + time.Millisecond)
+		after(w.cfg.PollInterval + time.Millisecond)
 		require.Len(t, w.made(), 2)
-		require.InDelta(t, 61, w.getTxs, 6)
+		require.InDelta(t, 61, w.asked(), 6)
 	})
 }
 
@@ -144,8 +146,8 @@ func TestFalseNotificationsDoNotSpin(t *testing.T) {
 		params := p.producerParams()
 		params.Executor = crier{p}
 		run(t, sequencer.NewProducer(params).Run)
-		time.Sleep(time.Minute)
-		require.Less(t, w.getTxs, 300)
+		after(time.Minute)
+		require.Less(t, w.asked(), 300)
 	})
 }
 
@@ -164,7 +166,7 @@ func TestTransactionsKeepOrderAndBounds(t *testing.T) {
 		p := w.process()
 		producer := p.producer()
 		run(t, producer.Run)
-		time.Sleep(30 * time.Second)
+		after(30 * time.Second)
 		var got [][]byte
 		for _, b := range w.made() {
 			got = append(got, b.Data.Txs...)
@@ -198,21 +200,21 @@ func TestTimeNeverGoesBackwards(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		p := w.process()
-		offset := time.Duration(0)
+		var offset atomic.Int64
 		params := p.producerParams()
-		params.Now = func() time.Time { return time.Now().Add(offset) }
+		params.Now = func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
 		producer := sequencer.NewProducer(params)
 		run(t, producer.Run)
-		time.Sleep(5500 * time.Millisecond)
-		offset = -3 * time.Second // set back a little: blocks go on with equal times
-		time.Sleep(5 * time.Second)
+		after(5500 * time.Millisecond)
+		offset.Store(int64(-3 * time.Second)) // set back a little: blocks go on with equal times
+		after(5 * time.Second)
 		require.Len(t, w.made(), 11)
-		offset = -time.Hour // set back far: wait for the clock
-		time.Sleep(time.Minute)
+		offset.Store(int64(-time.Hour)) // set back far: wait for the clock
+		after(time.Minute)
 		require.Len(t, w.made(), 11)
 		require.Contains(t, producer.Stats().WaitingFor, "clock")
-		offset = 0
-		time.Sleep(2 * time.Second)
+		offset.Store(0)
+		after(2 * time.Second)
 		require.Greater(t, len(w.made()), 11)
 		require.Empty(t, producer.Stats().WaitingFor)
 		w.checkChain() // includes the rule that times do not decrease
@@ -260,10 +262,10 @@ func TestExecutorErrorsAreRetried(t *testing.T) {
 		p := w.process()
 		producer := p.producer()
 		run(t, producer.Run)
-		time.Sleep(1300 * time.Millisecond)
+		after(1300 * time.Millisecond)
 		require.Equal(t, uint64(1), w.height())
 		require.Equal(t, "executor is away", producer.Stats().LastError)
-		time.Sleep(1700 * time.Millisecond)
+		after(1700 * time.Millisecond)
 		require.GreaterOrEqual(t, w.height(), uint64(3))
 		require.Empty(t, producer.Stats().LastError)
 		require.Equal(t, 1, p.logs.FilterMessage("block not applied, trying again").Len())
@@ -282,7 +284,7 @@ func TestExecutorThatStaysAwayStopsTheProducer(t *testing.T) {
 		require.Greater(t, time.Since(start), 20*time.Second)
 		w.applyErr = func(block.Block) error { return nil }
 		run(t, w.process().producer().Run)
-		time.Sleep(3 * time.Second)
+		after(3 * time.Second)
 		w.checkSignedOnce()
 		w.checkChain()
 		require.NotZero(t, w.height())
@@ -310,7 +312,7 @@ func TestBroadcastFailureDoesNotStopTheChain(t *testing.T) {
 		params.Broadcaster = hanging{}
 		params.Config.BroadcastTimeout = 300 * time.Millisecond
 		run(t, sequencer.NewProducer(params).Run)
-		time.Sleep(10500 * time.Millisecond)
+		after(10500 * time.Millisecond)
 		require.Len(t, w.made(), 10+1)
 		require.Equal(t, 1, p.logs.FilterMessage("block not broadcast").Len())
 	})
@@ -328,7 +330,7 @@ func TestWaitsForBlocksThatWereMadeBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		stop := run(t, w.process().producer().Run)
-		time.Sleep(4500 * time.Millisecond)
+		after(4500 * time.Millisecond)
 		require.NoError(t, stop())
 		lost := w.made()[2:]
 		w.mu.Lock()
@@ -337,13 +339,13 @@ func TestWaitsForBlocksThatWereMadeBefore(t *testing.T) {
 
 		producer := w.process().producer()
 		run(t, producer.Run)
-		time.Sleep(time.Minute)
+		after(time.Minute)
 		require.Equal(t, uint64(2), w.height())
 		require.Equal(t, "stored blocks to be applied", producer.Stats().WaitingFor)
 		for _, b := range lost {
 			require.NoError(t, w.apply(b))
 		}
-		time.Sleep(3 * time.Second)
+		after(3 * time.Second)
 		require.Greater(t, w.height(), uint64(5))
 		w.checkSignedOnce()
 		w.checkChain()
@@ -364,7 +366,7 @@ func TestWaitsForBlocksKnownElsewhere(t *testing.T) {
 		known := uint64(1)
 		params.Chain = ahead{params.Chain.(*process), &known}
 		run(t, sequencer.NewProducer(params).Run)
-		time.Sleep(time.Minute)
+		after(time.Minute)
 		require.Zero(t, w.height())
 	})
 }
@@ -403,13 +405,13 @@ func TestProductionPausesForDA(t *testing.T) {
 		producer := sequencer.NewProducer(params)
 		run(t, submitter.Run)
 		run(t, producer.Run)
-		time.Sleep(time.Minute)
+		after(time.Minute)
 		require.Equal(t, uint64(30), w.height())
 		require.True(t, producer.Stats().Paused)
 		require.NotEmpty(t, submitter.Stats().Header.LastError)
 		require.Equal(t, uint64(30), submitter.Stats().Header.Lag)
 		w.da.set(func(d *fakeDA) { d.down = false })
-		time.Sleep(time.Minute)
+		after(time.Minute)
 		require.Greater(t, w.height(), uint64(60))
 		require.False(t, producer.Stats().Paused)
 		require.Equal(t, 1, p.logs.FilterMessage("nothing can be posted to the DA layer, trying again").FilterField(kindField(block.KindHeader)).Len())
@@ -426,27 +428,40 @@ func TestPauseCountsDataThatIsNotEmpty(t *testing.T) {
 		params := w.process().producerParams()
 		params.Posted = posted
 		run(t, sequencer.NewProducer(params).Run)
-		time.Sleep(20500 * time.Millisecond)
+		after(20500 * time.Millisecond)
 		require.Equal(t, uint64(21), w.height())
 		for i := range 8 {
 			w.offer(fmt.Appendf(nil, "k%d=v", i))
-			time.Sleep(time.Second)
+			after(time.Second)
 		}
 		require.Equal(t, uint64(26), w.height())
 		posted.set(22)
-		time.Sleep(20 * time.Second)
+		after(20 * time.Second)
 		require.Equal(t, uint64(27), w.height(), "which takes the three transactions that are left")
 	})
 }
 
 type fixedPosted struct {
+	mu           sync.Mutex
 	header, data uint64
 	changed      chan struct{}
 }
 
-func (f *fixedPosted) Submitted() (header, data uint64) { return f.header, f.data }
-func (f *fixedPosted) Progress() <-chan struct{}        { return f.changed }
+func (f *fixedPosted) Submitted() (header, data uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.header, f.data
+}
+
+func (f *fixedPosted) Progress() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.changed
+}
+
 func (f *fixedPosted) set(data uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.data = data
 	old := f.changed
 	f.changed = make(chan struct{})

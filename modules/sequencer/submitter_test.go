@@ -111,9 +111,9 @@ func TestPostsEverythingOnce(t *testing.T) {
 		stop := run(t, s.Run)
 		for range 60 {
 			w.grow(1)
-			time.Sleep(time.Second)
+			after(time.Second)
 		}
-		time.Sleep(15 * time.Second)
+		after(15 * time.Second)
 		w.settled(s)
 		w.checkPosted(1)
 		w.checkMarks()
@@ -129,10 +129,10 @@ func TestIdleSubmitterIsQuiet(t *testing.T) {
 		w.grow(7)
 		p := w.process()
 		run(t, p.submitter().Run)
-		time.Sleep(time.Minute)
-		calls := p.calls
-		time.Sleep(24 * time.Hour)
-		require.Equal(t, calls, p.calls)
+		after(time.Minute)
+		calls := p.count()
+		after(24 * time.Hour)
+		require.Equal(t, calls, p.count())
 	})
 }
 
@@ -140,7 +140,7 @@ func TestLoneBlockIsPostedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		run(t, w.process().submitter().Run)
-		time.Sleep(time.Hour)
+		after(time.Hour)
 		w.grow(1)
 		synctest.Wait()
 		require.Len(t, w.da.submits, 1)
@@ -169,7 +169,7 @@ func TestStrategies(t *testing.T) {
 				run(t, s.Run)
 				for range 60 {
 					w.grow(1)
-					time.Sleep(time.Second)
+					after(time.Second)
 				}
 				n := int(s.Stats().Header.Submissions)
 				require.GreaterOrEqual(t, n, c.atLeast)
@@ -190,7 +190,7 @@ func TestSizeStrategyYieldsToThePause(t *testing.T) {
 		params.Posted = s
 		run(t, s.Run)
 		run(t, sequencer.NewProducer(params).Run)
-		time.Sleep(time.Minute)
+		after(time.Minute)
 		require.Greater(t, w.height(), uint64(20))
 	})
 }
@@ -220,7 +220,7 @@ func TestAmbiguousOutcomes(t *testing.T) {
 				w.da.script = c.script
 				s := w.process().submitter()
 				run(t, s.Run)
-				time.Sleep(5 * time.Minute)
+				after(5 * time.Minute)
 				w.settled(s)
 				w.checkPosted(c.copies)
 				w.checkMarks()
@@ -240,7 +240,7 @@ func TestHangingSubmissionIsFoundByLooking(t *testing.T) {
 			Client: cutOff{p}, Namespaces: spaces, Marks: p, Log: p.log,
 		})
 		run(t, s.Run)
-		time.Sleep(5 * time.Minute)
+		after(5 * time.Minute)
 		w.settled(s)
 		w.checkPosted(1)
 	})
@@ -265,7 +265,7 @@ func TestTooLargeIsSplit(t *testing.T) {
 		w.da.limit = 3000
 		s := w.process().submitter()
 		run(t, s.Run)
-		time.Sleep(20 * time.Minute)
+		after(20 * time.Minute)
 		w.settled(s)
 		w.checkPosted(1)
 		w.checkMarks()
@@ -293,14 +293,14 @@ func TestOutageIsSurvivedAndSaidOnce(t *testing.T) {
 		run(t, s.Run)
 		for range 300 {
 			w.grow(1)
-			time.Sleep(time.Second)
+			after(time.Second)
 		}
 		require.NotEmpty(t, s.Stats().Header.LastError)
-		calls := p.calls
-		time.Sleep(time.Minute)
-		require.Less(t, p.calls-calls, 30, "back-off")
+		calls := p.count()
+		after(time.Minute)
+		require.Less(t, p.count()-calls, 30, "back-off")
 		w.da.set(func(d *fakeDA) { d.down = false })
-		time.Sleep(time.Minute)
+		after(time.Minute)
 		w.settled(s)
 		w.checkPosted(1)
 		for _, kind := range []block.Kind{block.KindHeader, block.KindData} {
@@ -321,9 +321,9 @@ func TestRefusalsAreRetried(t *testing.T) {
 				}
 				s := w.process().submitter()
 				run(t, s.Run)
-				time.Sleep(time.Second)
+				after(time.Second)
 				require.ErrorContains(t, cause, s.Stats().Header.LastError)
-				time.Sleep(10 * time.Minute)
+				after(10 * time.Minute)
 				w.settled(s)
 				w.checkPosted(1)
 				require.Len(t, w.da.submits, 10)
@@ -341,7 +341,7 @@ func TestBusyThatLandedIsNotSentAgain(t *testing.T) {
 		w.da.script = []func() fate{landed, landed}
 		s := w.process().submitter()
 		run(t, s.Run)
-		time.Sleep(time.Minute)
+		after(time.Minute)
 		w.settled(s)
 		require.Len(t, w.da.submits, 2)
 	})
@@ -357,7 +357,7 @@ func TestHeadersAndDataAreIndependent(t *testing.T) {
 			Client: oneSided{p}, Namespaces: spaces, Marks: p, Log: p.log,
 		})
 		run(t, s.Run)
-		time.Sleep(time.Minute)
+		after(time.Minute)
 		h, d := s.Submitted()
 		require.Zero(t, h)
 		require.Equal(t, uint64(10), d)
@@ -385,7 +385,7 @@ func TestNoDALayer(t *testing.T) {
 			Client: da.None{}, Namespaces: spaces, Marks: p, Log: p.log,
 		})
 		stop := run(t, s.Run)
-		time.Sleep(time.Hour)
+		after(time.Hour)
 		require.Contains(t, s.Stats().Header.WaitingFor, "none is configured")
 		require.NoError(t, stop())
 		require.Zero(t, p.logs.FilterLevelExact(zap.WarnLevel).Len())
@@ -404,7 +404,7 @@ func TestKnownInclusionsAreNotPosted(t *testing.T) {
 		}
 		s := w.process().submitter()
 		run(t, s.Run)
-		time.Sleep(time.Minute)
+		after(time.Minute)
 		w.settled(s)
 		hs, ds := w.posted()
 		require.Equal(t, map[uint64]int{9: 1, 10: 1}, hs)
@@ -421,7 +421,7 @@ func TestLargeBacklogGoesInBatches(t *testing.T) {
 		p := w.process()
 		s := p.submitter()
 		run(t, s.Run)
-		time.Sleep(10 * time.Minute)
+		after(10 * time.Minute)
 		w.settled(s)
 		w.checkPosted(1)
 		require.Zero(t, p.logs.FilterMessage("submission is too large for the DA layer, sending half").Len())

@@ -167,7 +167,7 @@ func (r replay) checkBlobs(t *testing.T) {
 		Client: r, Namespaces: spaces, Marks: r, Log: zap.NewNop(),
 	})
 	run(t, s.Run)
-	time.Sleep(time.Minute)
+	after(time.Minute)
 	want := map[da.Namespace][]hexBytes{}
 	for _, v := range r.vectors {
 		want[spaces.Header] = append(want[spaces.Header], v.DAHeader.Blob)

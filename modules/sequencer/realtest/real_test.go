@@ -202,7 +202,8 @@ func TestChild(t *testing.T) {
 			}
 		}
 	}()
-	fmt.Println("up")
+	_, err = os.Stdout.WriteString("up\n")
+	require.NoError(t, err)
 	require.NoError(t, n.producer(nil).Run(t.Context()))
 }
 
