@@ -24,7 +24,8 @@ type Source[H any] interface {
 
 // Sink applies blocks.
 type Sink interface {
-	// Next returns the height the sink wants next. It may move at any time.
+	// Next returns the height the sink wants next. It may move at any time; who
+	// moves it down without a write to the stores publishes an event for it.
 	Next() uint64
 	// Apply takes consecutive blocks and returns when they are applied. Blocks
 	// below Next are not an error. The slice is the sink's to keep.
