@@ -145,6 +145,9 @@ func (r *reader) read(ctx context.Context) error {
 	ctx, span := r.p.Tracer.Start(ctx, names.SpanDARetrieve, trace.WithSpanKind(trace.SpanKindClient))
 	defer span.End()
 	from := r.next
+	if r.head.Height > from && r.phase != PhasePruned {
+		r.phase = PhaseCatchUp
+	}
 	err := r.win.run(ctx, from, r.head.Height)
 	if span.IsRecording() {
 		span.SetAttributes(
@@ -186,7 +189,7 @@ func (r *reader) hand(ctx context.Context, group []*found) error {
 	r.early = 0
 	if r.phase == PhasePruned {
 		r.p.Log.Info("da height can be read again", zap.Uint64("da_height", group[0].height))
-		r.phase = PhaseCatchUp
+		r.phase, r.lastErr = PhaseCatchUp, ""
 	}
 	r.answered(time.Now())
 	r.rate.add(len(group), time.Now())
@@ -309,7 +312,7 @@ func (r *reader) answered(now time.Time) {
 	if r.phase == PhaseFailing {
 		r.p.Log.Info("reading from da works again", zap.Uint64("cursor", r.next))
 	}
-	if r.phase != PhasePruned {
+	if r.phase == PhaseFailing || r.phase == PhaseStarting {
 		r.phase, r.lastErr = PhaseCatchUp, ""
 	}
 }

@@ -1,0 +1,138 @@
+package daworker
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/tandem-node/tandem/modules/da"
+)
+
+// Whatever the latencies, failures and sizes: every height once, in order, within
+// the limits.
+func TestWindowOrder(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		n := rapid.IntRange(1, 200).Draw(rt, "heights")
+		start := rapid.IntRange(1, 20).Draw(rt, "in flight")
+		most := start * rapid.IntRange(1, 4).Draw(rt, "growth")
+		latency := rapid.SliceOfN(rapid.IntRange(0, 100), n+1, n+1).Draw(rt, "latency")
+		fails := rapid.SliceOfN(rapid.IntRange(-20, 3), n+1, n+1).Draw(rt, "failures")
+		end := rapid.IntRange(1, 2*n).Draw(rt, "end") // heights from here on cannot be had
+		synctest.Test(t, func(t *testing.T) {
+			var flying, peak, held atomic.Int64
+			tries := make([]atomic.Int64, n+1)
+			var got []uint64
+			w := &window{
+				start: start, most: most, budget: 50_000, held: &held,
+				backoff: func(int) time.Duration { return 30 * time.Millisecond },
+				retry:   func(context.Context, uint64, error) error { return nil },
+				fetch: func(_ context.Context, h uint64) (*found, error) {
+					now := flying.Add(1)
+					defer flying.Add(-1)
+					for p := peak.Load(); now > p && !peak.CompareAndSwap(p, now); p = peak.Load() {
+					}
+					time.Sleep(time.Duration(latency[h]) * time.Millisecond)
+					if h >= uint64(end) {
+						return nil, da.ErrFuture
+					}
+					if tries[h].Add(1) <= int64(fails[h]) {
+						return nil, da.ErrUnavailable
+					}
+					return &found{height: h, kept: int(h%7) * 1000}, nil
+				},
+				hand: func(_ context.Context, group []*found) error {
+					for _, f := range group {
+						got = append(got, f.height)
+					}
+					return nil
+				},
+			}
+			err := w.run(t.Context(), 1, uint64(n))
+			last := min(n, end-1)
+			if last < n {
+				require.ErrorIs(rt, err, da.ErrFuture)
+			} else {
+				require.NoError(rt, err)
+			}
+			require.Len(rt, got, last)
+			for i, h := range got {
+				require.Equal(rt, uint64(i+1), h)
+			}
+			require.LessOrEqual(rt, peak.Load(), int64(most))
+			require.Zero(rt, flying.Load(), "nothing left behind")
+		})
+	})
+}
+
+// Big answers: what is read ahead stays near the budget.
+func TestWindowBackPressure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size, budget = 1 << 20, 10 << 20
+		var held atomic.Int64
+		var peak int64
+		w := &window{
+			start: 16, most: 128, budget: budget, held: &held,
+			backoff: func(int) time.Duration { return time.Second },
+			retry:   func(context.Context, uint64, error) error { return nil },
+			fetch: func(_ context.Context, h uint64) (*found, error) {
+				if h%50 == 1 {
+					time.Sleep(time.Second) // the others run ahead as far as they may
+				}
+				return &found{height: h, kept: size}, nil
+			},
+			hand: func(_ context.Context, group []*found) error {
+				peak = max(peak, held.Load()+int64(len(group))*size)
+				return nil
+			},
+		}
+		require.NoError(t, w.run(t.Context(), 1, 500))
+		require.LessOrEqual(t, peak, int64(budget+16*2*size))
+	})
+}
+
+func TestWindowGrowsWithLatency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var held atomic.Int64
+		w := &window{
+			start: 16, most: 128, budget: 64 << 20, held: &held,
+			backoff: func(int) time.Duration { return time.Second },
+			retry:   func(context.Context, uint64, error) error { return nil },
+			fetch: func(_ context.Context, h uint64) (*found, error) {
+				time.Sleep(50 * time.Millisecond)
+				return &found{height: h}, nil
+			},
+			hand: func(context.Context, []*found) error { return nil },
+		}
+		since := time.Now()
+		require.NoError(t, w.run(t.Context(), 1, 10_000))
+		require.Greater(t, 10_000/time.Since(since).Seconds(), 2000.0, "heights per second at 50 ms per call")
+	})
+}
+
+func TestWindowStopsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var held atomic.Int64
+		w := &window{
+			start: 4, most: 8, budget: 1 << 20, held: &held,
+			backoff: func(int) time.Duration { return time.Second },
+			retry:   func(context.Context, uint64, error) error { return nil },
+			fetch: func(ctx context.Context, _ uint64) (*found, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			},
+			hand: func(context.Context, []*found) error { return errors.New("never") },
+		}
+		go func() {
+			time.Sleep(time.Second)
+			cancel()
+		}()
+		require.ErrorIs(t, w.run(ctx, 1, 100), context.Canceled)
+	})
+}

@@ -1,0 +1,360 @@
+package daworker
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/modules/da"
+	"github.com/tandem-node/tandem/testutil"
+)
+
+func TestFollowsFromStartToHead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		bs := e.chain.Blocks(40, 2)
+		for i, b := range bs {
+			e.da.put(uint64(i+3), e.header(b), e.body(b))
+		}
+		w, stop := e.run(t)
+		e.requireAll(t, bs)
+		require.Equal(t, uint64(43), e.sink.at())
+		s := w.Status()
+		require.Equal(t, PhaseHead, s.Phase)
+		require.Equal(t, uint64(43), s.Cursor)
+		require.Empty(t, s.WaitingFor)
+		require.Zero(t, s.Pending.Bytes)
+		require.NoError(t, stop())
+	})
+}
+
+func TestEmptyBlocksNeedNoDataBlob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		bs := []block.Block{e.chain.Next(), e.chain.Next([]byte("a=1")), e.chain.Next(), e.chain.Next()}
+		e.da.put(1, e.header(bs[0]), e.header(bs[1]), e.body(bs[1]), e.header(bs[2]), e.header(bs[3]))
+		_, stop := e.run(t)
+		e.requireAll(t, bs)
+		require.NoError(t, stop())
+	})
+}
+
+func TestIdlePollsOncePerInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		e.da.put(5)
+		_, stop := e.run(t)
+		heads, asked, calls := e.da.heads, len(e.da.asked), e.sink.calls
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Equal(t, 600, e.da.heads-heads)
+		require.Equal(t, asked, len(e.da.asked))
+		require.Equal(t, calls, e.sink.calls)
+		require.NoError(t, stop())
+	})
+}
+
+func TestStreamWakesAndReplacesPolls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		stream := make(chan uint64)
+		e.params.Config.Watch = true
+		e.da.watch = func(context.Context) (<-chan uint64, error) { return stream, nil }
+		e.da.put(1)
+		_, stop := e.run(t)
+		heads := e.da.heads
+		var bs []block.Block
+		for n := range 100 {
+			b := e.chain.Next([]byte{byte(n)})
+			bs = append(bs, b)
+			e.da.put(uint64(n+2), e.header(b), e.body(b))
+			stream <- uint64(n + 2)
+			synctest.Wait()
+			require.Equal(t, b.Height(), e.data.Height(), "woken at once")
+			time.Sleep(6 * time.Second)
+		}
+		require.LessOrEqual(t, e.da.heads-heads, 1, "the stream makes polls needless")
+		e.requireAll(t, bs)
+		require.NoError(t, stop())
+	})
+}
+
+func TestStreamSilentOrClosedFallsBackToPolling(t *testing.T) {
+	for _, closes := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			e := newEnv()
+			e.params.Config.Watch = true
+			watches := 0
+			e.da.watch = func(context.Context) (<-chan uint64, error) {
+				watches++
+				stream := make(chan uint64, 1)
+				stream <- 2
+				if closes {
+					close(stream)
+				}
+				return stream, nil
+			}
+			e.da.put(2)
+			_, stop := e.run(t)
+			b := e.chain.Next([]byte("late"))
+			e.da.put(3, e.header(b), e.body(b))
+			time.Sleep(silentBlocks*e.params.Config.PollInterval + time.Second)
+			synctest.Wait()
+			e.requireAll(t, []block.Block{b})
+			time.Sleep(10 * time.Minute)
+			e.da.set(func() { require.Greater(t, watches, 5, "the stream is asked for again") })
+			require.NoError(t, stop())
+		})
+	}
+}
+
+func TestOutageThenBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		bs := e.chain.Blocks(300, 1)
+		for i, b := range bs[:10] {
+			e.da.put(uint64(i+1), e.header(b), e.body(b))
+		}
+		w, stop := e.run(t)
+		require.Equal(t, uint64(10), e.data.Height())
+		e.da.set(func() { e.da.fail = func(uint64) error { return da.ErrUnavailable } })
+		for i, b := range bs[10:] {
+			e.da.put(uint64(i+11), e.header(b), e.body(b))
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		s := w.Status()
+		require.Equal(t, PhaseFailing, s.Phase)
+		require.Contains(t, s.LastErr, "unavailable")
+		require.Less(t, e.da.heads, 1000, "backs off")
+		e.da.set(func() { e.da.fail = nil })
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		e.requireAll(t, bs)
+		require.Equal(t, PhaseHead, w.Status().Phase)
+		require.Empty(t, w.Status().LastErr)
+		require.NoError(t, stop())
+	})
+}
+
+func TestOutageInMidWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		bs := e.chain.Blocks(100, 1)
+		for i, b := range bs {
+			e.da.put(uint64(i+1), e.header(b), e.body(b))
+		}
+		tries := map[uint64]int{}
+		e.da.fail = func(h uint64) error {
+			if tries[h]++; h%7 == 3 && tries[h] < 5 {
+				return da.ErrSyncing
+			}
+			return nil
+		}
+		_, stop := e.run(t)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		e.requireAll(t, bs)
+		e.da.set(func() {
+			for h, n := range tries {
+				if h > 0 && h%7 != 3 {
+					require.Equal(t, 1, n, "height %d was disturbed", h)
+				}
+			}
+		})
+		require.NoError(t, stop())
+	})
+}
+
+func TestFutureHeightWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		b := e.chain.Next([]byte("a"))
+		e.da.put(9)
+		e.da.put(10, e.header(b), e.body(b))
+		e.da.fail = func(h uint64) error {
+			if h == 10 {
+				return da.ErrFuture
+			}
+			return nil
+		}
+		w, stop := e.run(t)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Equal(t, uint64(10), w.Status().Cursor)
+		require.Equal(t, PhaseHead, w.Status().Phase)
+		require.Empty(t, w.Status().LastErr)
+		require.Less(t, len(e.da.asked), 700)
+		e.da.set(func() { e.da.fail = nil })
+		time.Sleep(7 * time.Second)
+		synctest.Wait()
+		e.requireAll(t, []block.Block{b})
+		require.NoError(t, stop())
+	})
+}
+
+func TestPrunedHeightStopsTheCursor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		e.da.put(200)
+		e.da.fail = func(h uint64) error {
+			if h >= 88 && h < 100 {
+				return da.ErrPruned
+			}
+			return nil
+		}
+		w, stop := e.run(t)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		s := w.Status()
+		require.Equal(t, PhasePruned, s.Phase)
+		require.Equal(t, uint64(88), s.Cursor)
+		require.Equal(t, uint64(88), e.sink.at())
+		require.Equal(t, "DA height 88 is pruned below tail", s.LastErr)
+		e.da.set(func() { e.da.fail = nil })
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		require.Equal(t, uint64(201), w.Status().Cursor)
+		require.Equal(t, PhaseHead, w.Status().Phase)
+		require.NoError(t, stop())
+	})
+}
+
+func TestHeadBackwardsKeepsTheCursor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		e.da.put(50)
+		w, stop := e.run(t)
+		e.da.set(func() { e.da.head = 20 })
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, uint64(51), w.Status().Cursor)
+		require.Equal(t, uint64(20), w.Status().Head.Height)
+		b := e.chain.Next([]byte("x"))
+		e.da.put(51, e.header(b), e.body(b))
+		time.Sleep(7 * time.Second)
+		synctest.Wait()
+		e.requireAll(t, []block.Block{b})
+		require.NoError(t, stop())
+	})
+}
+
+func TestCursorAtRestartIsExact(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		e.params.Genesis.DAStartHeight = 4
+		bs := e.chain.Blocks(6, 1)
+		for i, b := range bs[:3] {
+			e.da.put(uint64(i+4), e.header(b), e.body(b))
+		}
+		_, stop := e.run(t)
+		require.NoError(t, stop())
+		require.Equal(t, []uint64{4, 5, 6}, e.da.asked)
+		e.da.asked = nil
+		for i, b := range bs[3:] {
+			e.da.put(uint64(i+7), e.header(b), e.body(b))
+		}
+		_, stop = e.run(t)
+		require.ElementsMatch(t, []uint64{7, 8, 9}, e.da.asked)
+		e.requireAll(t, bs)
+		require.NoError(t, stop())
+	})
+}
+
+func TestDisabledWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		e.params.Config.Watch = true
+		e.da.fail = func(uint64) error { return da.ErrDisabled }
+		w, stop := e.run(t)
+		time.Sleep(time.Hour)
+		require.Equal(t, PhaseDisabled, w.Status().Phase)
+		require.Equal(t, 1, e.da.heads)
+		require.NoError(t, stop())
+	})
+}
+
+func TestSinkErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		bs := e.chain.Blocks(3, 1)
+		for i, b := range bs {
+			e.da.put(uint64(i+1), e.header(b), e.body(b))
+		}
+		e.sink.err = errors.New("disk is slow")
+		w, stop := e.run(t)
+		require.Equal(t, PhaseFailing, w.Status().Phase)
+		require.Zero(t, e.sink.at())
+		e.sink.mu.Lock()
+		e.sink.err = nil
+		e.sink.mu.Unlock()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		e.requireAll(t, bs)
+		require.Equal(t, PhaseHead, w.Status().Phase)
+		e.sink.mu.Lock()
+		e.sink.err = &block.Conflict[*block.SignedHeader]{Height: 2}
+		e.sink.mu.Unlock()
+		e.da.put(4)
+		time.Sleep(7 * time.Second)
+		synctest.Wait()
+		require.ErrorContains(t, stop(), "conflict at height 2")
+	})
+}
+
+func TestHeadersOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, shared := range []bool{false, true} {
+			e := newEnv()
+			e.params.HeadersOnly, e.params.Data = true, nil
+			if shared {
+				e.params.DataNS = headerNS()
+			}
+			bs := e.chain.Blocks(5, 1)
+			for i, b := range bs {
+				e.da.put(uint64(i+1), e.header(b), blob(e.params.DataNS, testutil.DataBlob(e.chain.Key, b.Data)))
+			}
+			w, stop := e.run(t)
+			require.Equal(t, uint64(5), e.headers.Height())
+			require.Equal(t, uint64(6), e.sink.at())
+			require.Zero(t, w.Status().Stats.Junk)
+			require.NoError(t, stop())
+		}
+	})
+}
+
+func TestSharedNamespace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		e.params.DataNS = headerNS()
+		bs := e.chain.Blocks(5, 2)
+		for i, b := range bs {
+			e.da.put(uint64(i+1), blob(headerNS(), testutil.DataBlob(e.chain.Key, b.Data)), e.header(b))
+		}
+		_, stop := e.run(t)
+		e.requireAll(t, bs)
+		require.Len(t, e.da.asked, 5, "one call per height")
+		require.NoError(t, stop())
+	})
+}
+
+func TestConfigValidate(t *testing.T) {
+	require.NoError(t, Default().Validate())
+	for _, change := range []func(*Config){
+		func(c *Config) { c.PollInterval = 0 },
+		func(c *Config) { c.InFlight = 0 },
+		func(c *Config) { c.MaxInFlight = 1 },
+		func(c *Config) { c.PrefetchBytes = 1 },
+		func(c *Config) { c.PendingBytes = 1 },
+		func(c *Config) { c.QuarantineBytes = 1 },
+	} {
+		c := Default()
+		change(&c)
+		require.Error(t, c.Validate())
+	}
+}
