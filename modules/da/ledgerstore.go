@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/syndtr/goleveldb/leveldb"
@@ -55,13 +56,12 @@ func openStore(dir string) (*leveldb.DB, error) {
 		}
 		return db, nil
 	}
-	disk, err := storage.OpenFile(dir, false)
-	if err != nil {
-		return nil, fmt.Errorf("open DA store %s: is it in use by another process? %w", dir, err)
-	}
-	db, err := leveldb.Open(disk, o)
-	if err != nil {
-		return nil, fmt.Errorf("open DA store %s: %w", dir, errors.Join(err, disk.Close()))
+	db, err := leveldb.OpenFile(dir, o)
+	switch {
+	case errors.Is(err, syscall.EAGAIN) || errors.Is(err, storage.ErrLocked):
+		return nil, fmt.Errorf("open DA store %s: in use by another process", dir)
+	case err != nil:
+		return nil, fmt.Errorf("open DA store %s: %w", dir, err)
 	}
 	return db, nil
 }
