@@ -82,7 +82,7 @@ func bindings(r Role) fx.Option {
 		))
 	default:
 		return fx.Options(common, fx.Provide(
-			func() pipeline.Executor { return nil },
+			func() pipeline.Executor { return pipeline.NoExecutor{} },
 			func() extras { return extras{} },
 		))
 	}

@@ -32,6 +32,9 @@ var ErrHomeExists = errors.New("already initialized")
 // It never overwrites.
 func Init(p InitParams) (block.Genesis, error) {
 	c := Default().In(p.Home)
+	if p.Genesis == nil && !p.Role.Produces() {
+		return block.Genesis{}, errors.New("no genesis: a node that follows a chain needs the genesis file of its sequencer (--genesis FILE)")
+	}
 	for _, path := range []string{filepath.Join(p.Home, ConfigFile), c.GenesisFile, c.Signer.KeyFile} {
 		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 			return block.Genesis{}, fmt.Errorf("%s: %w: %s exists", p.Home, ErrHomeExists, path)
@@ -48,10 +51,7 @@ func Init(p InitParams) (block.Genesis, error) {
 		}
 		key = signer.NewLocal(k)
 	}
-	g, err := p.genesis(key)
-	if err != nil {
-		return block.Genesis{}, err
-	}
+	g := p.genesis(key)
 	if err := g.Save(c.GenesisFile); err != nil {
 		return block.Genesis{}, err
 	}
@@ -72,16 +72,13 @@ func Init(p InitParams) (block.Genesis, error) {
 	return g, nil
 }
 
-func (p InitParams) genesis(key *signer.Local) (block.Genesis, error) {
+func (p InitParams) genesis(key *signer.Local) block.Genesis {
 	if p.Genesis != nil {
-		return *p.Genesis, nil
-	}
-	if key == nil {
-		return block.Genesis{}, errors.New("no genesis: a node that follows a chain needs the genesis file of its sequencer (--genesis FILE)")
+		return *p.Genesis
 	}
 	address := key.Address()
 	return block.Genesis{
 		ChainID: p.ChainID, StartTime: p.StartTime.UTC(), InitialHeight: 1, ProposerAddress: address[:],
 		DAStartHeight: p.DAStartHeight, DAEpochForcedInclusion: 50,
-	}, nil
+	}
 }

@@ -84,6 +84,10 @@ func (n *Node) Start(ctx context.Context) error {
 		return errors.Join(err, n.closeParts())
 	}
 	n.stop = stop
+	if n.p.Config.Disabled {
+		n.p.Log.Info("peers are disabled")
+		return nil
+	}
 	n.p.Log.Info("listening for peers", zap.Strings("addresses", texts(n.addresses())))
 	return nil
 }
@@ -191,7 +195,7 @@ func (n *Node) Addresses() []ma.Multiaddr {
 }
 
 func (n *Node) addresses() []ma.Multiaddr {
-	if n.host == nil {
+	if n.host == nil || len(n.host.Addrs()) == 0 {
 		return nil
 	}
 	addrs, err := peer.AddrInfoToP2pAddrs(&peer.AddrInfo{ID: n.host.ID(), Addrs: n.host.Addrs()})

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+const (
+	callTimeout    = 10 * time.Second
+	maxAnswerBytes = 16 << 20
+)
+
+// rpcFlag adds --rpc; rpcAddress reads it, or the address of the home's config.
+func rpcFlag(cmd *cobra.Command) {
+	cmd.Flags().String("rpc", "", "address of the node (default: rpc.address of the home's config)")
+}
+
+func rpcAddress(cmd *cobra.Command) (string, error) {
+	if address, _ := cmd.Flags().GetString("rpc"); address != "" {
+		return address, nil
+	}
+	loaded, err := loadConfig(cmd)
+	if err != nil {
+		return "", err
+	}
+	return loaded.Config.RPC.Address, nil
+}
+
+// call asks a node and returns the body of a good answer.
+func call(ctx context.Context, method, address, path string, body []byte) ([]byte, error) {
+	base, err := baseURL(address)
+	if err != nil {
+		return nil, withCode(exitUsage, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, base.JoinPath(path).String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return nil, withCode(exitFailed, fmt.Errorf("no node answers at %s: is it running?", base.Host))
+	case err != nil:
+		return nil, withCode(exitFailed, fmt.Errorf("ask %s: %w", base.Host, err))
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
+	if err != nil {
+		return nil, withCode(exitFailed, fmt.Errorf("read answer of %s: %w", base.Host, err))
+	}
+	if resp.StatusCode >= http.StatusBadRequest {
+		return answer, withCode(exitFailed, fmt.Errorf("%s: %s: %s", base.Host, resp.Status, strings.TrimSpace(string(answer))))
+	}
+	return answer, nil
+}
+
+func newTx() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "tx KEY=VALUE...", Short: "Send transactions to a node", Args: cobra.MinimumNArgs(1),
+		Long:    `Send transactions to the executor of a node. Only a sequencer puts them into blocks.`,
+		Example: `  tandem tx --rpc 127.0.0.1:7331 color=green`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			address, err := rpcAddress(cmd)
+			if err != nil {
+				return err
+			}
+			for _, tx := range args {
+				if _, err := call(cmd.Context(), http.MethodPost, address, "/tx", []byte(tx)); err != nil {
+					return fmt.Errorf("transaction %q: %w", tx, err)
+				}
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d accepted\n", len(args))
+			return err
+		},
+	}
+	rpcFlag(cmd)
+	return cmd
+}

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/tandem-node/tandem/app"
+	"github.com/tandem-node/tandem/telemetry"
+)
+
+type devnetFlags struct {
+	dir       string
+	fresh     bool
+	runFor    time.Duration
+	blockTime time.Duration
+	daTime    time.Duration
+	txEvery   time.Duration
+	logLevel  string
+}
+
+func newDevnet() *cobra.Command {
+	f := devnetFlags{}
+	cmd := &cobra.Command{
+		Use: "devnet", Short: "Run a whole chain on this machine: DA, a sequencer and two followers", Args: cobra.NoArgs,
+		Long: `Run a whole chain in one process with nothing to configure: a local DA node, a
+sequencer, a follower on P2P and DA, a follower on DA alone, and a trickle of
+transactions. Ports are free ones; data is kept and the chain goes on at the
+next run. Ctrl-C stops it.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDevnet(cmd, f) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.dir, "dir", ".tandem/devnet", "where the data is kept")
+	flags.BoolVar(&f.fresh, "fresh", false, "start over: delete the data first")
+	flags.DurationVar(&f.runFor, "for", 0, "run this long unattended, check that all nodes agree, and exit (0: until Ctrl-C)")
+	flags.DurationVar(&f.blockTime, "block-time", time.Second, "time from block to block")
+	flags.DurationVar(&f.daTime, "da-block-time", 2*time.Second, "time from DA block to DA block")
+	flags.DurationVar(&f.txEvery, "tx-every", 700*time.Millisecond, "time between transactions (0: none)")
+	flags.StringVar(&f.logLevel, "log.level", "info", "level of devnet.log: debug, info, warn, error")
+	return cmd
+}
+
+func runDevnet(cmd *cobra.Command, f devnetFlags) error {
+	ctx, out := cmd.Context(), cmd.OutOrStdout()
+	if f.fresh {
+		if err := removeDevnet(f.dir); err != nil {
+			return withCode(exitConfig, err)
+		}
+	}
+	if err := os.MkdirAll(f.dir, 0o750); err != nil {
+		return withCode(exitConfig, fmt.Errorf("--dir: %w", err))
+	}
+	logPath := filepath.Join(f.dir, "devnet.log")
+	logFile, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return withCode(exitConfig, fmt.Errorf("log: %w", err))
+	}
+	defer func() { _ = logFile.Close() }()
+	routing, _, err := telemetry.NewLogger(telemetry.LogConfig{Level: f.logLevel, Format: "console"}, logFile)
+	if err != nil {
+		return withCode(exitConfig, err)
+	}
+	telemetry.RouteLibp2p(routing)
+	d, err := app.StartDevnet(ctx, app.DevnetParams{
+		Dir: f.dir, Version: buildVersion(), BlockTime: f.blockTime, DATime: f.daTime, LogTo: logFile, LogLevel: f.logLevel,
+	})
+	if err != nil {
+		return withCode(exitStart, err)
+	}
+	introduce(out, d, f.dir, logPath)
+	watchErr := watchDevnet(ctx, out, d, f)
+	_, _ = fmt.Fprintln(out, "stopping")
+	begin := time.Now()
+	err = errors.Join(watchErr, d.Stop(context.WithoutCancel(ctx)))
+	if err == nil {
+		_, _ = fmt.Fprintf(out, "stopped in %s, data kept in %s\n", time.Since(begin).Round(time.Millisecond), f.dir)
+	}
+	return withCode(exitFailed, err)
+}
+
+// removeDevnet deletes a devnet's data, and refuses to delete anything else.
+func removeDevnet(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("--fresh: %w", err)
+	}
+	known := map[string]bool{"da": true, "sequencer": true, "follower": true, "da-follower": true, "devnet.log": true}
+	for _, e := range entries {
+		if !known[e.Name()] {
+			return fmt.Errorf("--fresh: %s is not a devnet's: it holds %s", dir, e.Name())
+		}
+	}
+	return os.RemoveAll(dir)
+}
+
+func introduce(out io.Writer, d *app.Devnet, dir, logPath string) {
+	p := func(format string, args ...any) { _, _ = fmt.Fprintf(out, format+"\n", args...) }
+	p("DA node      %s", d.DAURL())
+	for _, n := range d.Nodes {
+		p("%-12s http://%s  (%s)", n.Name, n.Server.Address(), n.About)
+	}
+	p("data         %s, log in %s", dir, logPath)
+	seq, last := d.Sequencer().Server.Address(), d.Nodes[len(d.Nodes)-1].Server.Address()
+	p("")
+	p("send         curl -d color=green http://%s/tx", seq)
+	p("read         curl 'http://%s/kv?key=color'", last)
+	p("status       curl http://%s/status", seq)
+	p("")
+}
+
+// watchDevnet shows the nodes until ctx ends, the time is over, or a node fails.
+func watchDevnet(ctx context.Context, out io.Writer, d *app.Devnet, f devnetFlags) error {
+	ctx, cancel := context.WithCancel(ctx)
+	trickled := make(chan error, 1)
+	go func() { trickled <- trickle(ctx, d, f.txEvery) }()
+	defer func() {
+		cancel()
+		<-trickled
+	}()
+	var over <-chan time.Time
+	if f.runFor > 0 {
+		over = time.After(f.runFor)
+	}
+	before := finals(ctx, d)
+	table := newTable(out, d)
+	tick := time.NewTicker(table.every)
+	defer tick.Stop()
+	failed := d.Failed()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return err
+		case <-tick.C:
+			table.draw(ctx)
+		case <-over:
+			return checkDevnet(ctx, out, d, before)
+		}
+	}
+}
+
+func finals(ctx context.Context, d *app.Devnet) []uint64 {
+	out := make([]uint64, len(d.Nodes))
+	for i, n := range d.Nodes {
+		out[i] = n.Status(ctx).Heads.Final
+	}
+	return out
+}
+
+// checkDevnet is the verdict of an unattended run.
+func checkDevnet(ctx context.Context, out io.Writer, d *app.Devnet, before []uint64) error {
+	a, err := d.Agree(ctx)
+	if err != nil {
+		return err
+	}
+	for i, n := range d.Nodes {
+		if final := n.Status(ctx).Heads.Final; final <= before[i] {
+			return fmt.Errorf("%s: the final head did not move, it is %d", n.Name, final)
+		}
+	}
+	_, _ = fmt.Fprintf(out, "all %d nodes agree: height %d, state root %X, final head %d\n", len(d.Nodes), a.Height, a.Root, a.Final)
+	return nil
+}
+
+// trickle sends a transaction now and then, as users would.
+func trickle(ctx context.Context, d *app.Devnet, every time.Duration) error {
+	if every <= 0 {
+		return nil
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	address := d.Sequencer().Server.Address()
+	for n := 1; ; n++ {
+		select {
+		case <-ctx.Done():
+			return nil
+		case at := <-tick.C:
+			// The mempool may be full: the next one tries again.
+			_, _ = call(ctx, "POST", address, "/tx", fmt.Appendf(nil, "trickle/%d=%s", n%100, at.Format(time.RFC3339Nano)))
+		}
+	}
+}
+
+// table shows the nodes: redrawn in place on a terminal, now and then elsewhere.
+type table struct {
+	out   io.Writer
+	d     *app.Devnet
+	live  bool
+	drawn bool
+	every time.Duration
+}
+
+func newTable(out io.Writer, d *app.Devnet) *table {
+	t := &table{out: out, d: d, every: 5 * time.Second}
+	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) { //nolint:gosec // file descriptors are small
+		t.live, t.every = true, time.Second
+	}
+	return t
+}
+
+func (t *table) draw(ctx context.Context) {
+	if t.live && t.drawn {
+		_, _ = fmt.Fprintf(t.out, "\x1b[%dA\x1b[J", len(t.d.Nodes)+1)
+	}
+	t.drawn = true
+	const row = "%-12s %8v %8v %8v %8v %6v %6v %9v  %s\n"
+	_, _ = fmt.Fprintf(t.out, row, "node", "header", "data", "applied", "final", "lag", "peers", "blocks/s", "waiting for")
+	for _, n := range t.d.Nodes {
+		s := n.Status(ctx)
+		_, _ = fmt.Fprintf(t.out, row, n.Name, s.Heads.Header, s.Heads.Data, s.Heads.Applied, s.Heads.Final,
+			s.Lag.Blocks, s.P2P.Peers, fmt.Sprintf("%.1f", s.Lag.Rate), s.WaitingFor)
+	}
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/tandem-node/tandem/app"
+	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/modules/signer"
+)
+
+func newInit() *cobra.Command {
+	var chainID, genesis string
+	var daStart uint64
+	config := app.Flags()
+	cmd := &cobra.Command{
+		Use: "init", Short: "Make a home for a node", Args: cobra.NoArgs,
+		Long: `Make a home: a commented config, the genesis file, a node key and, for a
+sequencer, an encrypted signer key. Nothing is overwritten. Config flags given
+here are written into the config.`,
+		Example: `  tandem init --home seq --role sequencer --chain-id my-chain --da.address http://127.0.0.1:26658 --signer.passphrase_file pass.txt
+  tandem init --home full --genesis seq/config/genesis.json --p2p.peers /ip4/127.0.0.1/tcp/7676/p2p/12D3...`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p := app.InitParams{Home: homeOf(cmd), ChainID: chainID, StartTime: time.Now(), DAStartHeight: daStart}
+			return withCode(exitConfig, initHome(cmd, p, genesis, config))
+		},
+	}
+	cmd.Flags().StringVar(&chainID, "chain-id", "tandem-1", "name of a new chain (sequencers)")
+	cmd.Flags().StringVar(&genesis, "genesis", "", "genesis file of the chain to follow")
+	cmd.Flags().Uint64Var(&daStart, "da-start-height", 1, "first DA height of a new chain (sequencers)")
+	cmd.Flags().AddFlagSet(config)
+	return cmd
+}
+
+func initHome(cmd *cobra.Command, p app.InitParams, genesis string, config *pflag.FlagSet) error {
+	name, err := config.GetString("role")
+	if err != nil {
+		return err
+	}
+	role, ok := app.RoleByName(name)
+	if !ok {
+		return fmt.Errorf("--role is %q, want one of %v", name, app.RoleNames())
+	}
+	p.Role, p.Overrides = role, changed(config)
+	if genesis != "" {
+		g, err := block.LoadGenesis(genesis)
+		if err != nil {
+			return err
+		}
+		p.Genesis = &g
+	}
+	if role.Produces() {
+		file, _ := config.GetString("signer.passphrase_file")
+		if p.Passphrase, err = signer.Passphrase(file, os.Stdin, cmd.ErrOrStderr()); err != nil {
+			return err
+		}
+	}
+	g, err := app.Init(p)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s of chain %s, config in %s\n", p.Home, role.Name(), g.ChainID, app.ConfigFile)
+	return err
+}
+
+// changed returns the config flags that were given.
+func changed(flags *pflag.FlagSet) map[string]any {
+	out := map[string]any{}
+	flags.Visit(func(f *pflag.Flag) {
+		if f.Name == "role" {
+			return
+		}
+		if s, ok := f.Value.(pflag.SliceValue); ok {
+			out[f.Name] = s.GetSlice()
+			return
+		}
+		if f.Value.Type() == "string" {
+			out[f.Name] = f.Value.String()
+			return
+		}
+		out[f.Name] = rawYAML(f.Value.String())
+	})
+	return out
+}
+
+// rawYAML prints without quotes.
+type rawYAML string
+
+func (r rawYAML) String() string { return string(r) }
+
+// baseURL turns host:port or a URL into a URL.
+func baseURL(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		u, err = url.Parse("http://" + address)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%q is not an address like 127.0.0.1:7331", address)
+	}
+	return u, nil
+}

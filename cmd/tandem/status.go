@@ -1,0 +1,107 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tandem-node/tandem/modules/rpc"
+)
+
+func newStatus() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "status", Short: "Show what a running node knows and waits for", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			address, err := rpcAddress(cmd)
+			if err != nil {
+				return err
+			}
+			raw, err := call(cmd.Context(), http.MethodGet, address, "/status", nil)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				_, err = cmd.OutOrStdout().Write(raw)
+				return err
+			}
+			var s rpc.Status
+			if err := json.Unmarshal(raw, &s); err != nil {
+				return withCode(exitFailed, fmt.Errorf("answer of %s: %w", address, err))
+			}
+			return printStatus(cmd.OutOrStdout(), s, time.Now())
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the answer as JSON")
+	rpcFlag(cmd)
+	return cmd
+}
+
+func printStatus(out io.Writer, s rpc.Status, now time.Time) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) {
+		_, _ = fmt.Fprintf(w, "%s\t"+format+"\n", append([]any{name}, args...)...)
+	}
+	row("chain", "%s (genesis %.8s)", s.ChainID, s.Genesis)
+	row("node", "%s, tandem %s, %s", s.Role, s.Version, s.NodeID)
+	row("applied", "%d%s", s.Heads.Applied, ago(s.Applied.At, now))
+	row("final", "%d%s", s.Heads.Final, finalAt(s.Final))
+	row("header head", "%d", s.Heads.Header)
+	row("data head", "%d", s.Heads.Data)
+	row("lag", "%d blocks to the head, %d to final, %.1f blocks/s", s.Lag.Blocks, s.Lag.Final, s.Lag.Rate)
+	row("p2p", "%s", p2pText(s.P2P))
+	row("da", "%s", daText(s.DA, now))
+	if q := s.Sequencer; q != nil {
+		row("sequencer", "%d made since start, on DA: headers to %d, data to %d%s", q.Produced, q.SubmittedHeader, q.SubmittedData, problem(q.Error))
+	}
+	row("state root", "%s", orNone(s.Applied.StateRoot))
+	row("waiting for", "%s", orNone(s.WaitingFor))
+	return w.Flush()
+}
+
+func ago(at, now time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(", %s ago", now.Sub(at).Round(100*time.Millisecond))
+}
+
+func finalAt(f rpc.Final) string {
+	if f.HeaderDA == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", header at DA %d, data at DA %d", f.HeaderDA, f.DataDA)
+}
+
+func p2pText(p rpc.P2P) string {
+	if !p.Enabled {
+		return "off"
+	}
+	return fmt.Sprintf("%d peers, target %d%s", p.Peers, p.Target, problem(p.Error))
+}
+
+func daText(d rpc.DA, now time.Time) string {
+	if !d.Enabled {
+		return "off"
+	}
+	return fmt.Sprintf("head %d, next to read %d%s%s", d.Head, d.Cursor, ago(d.LastOK, now), problem(d.Error))
+}
+
+func problem(text string) string {
+	if text == "" {
+		return ""
+	}
+	return ", last error: " + text
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "nothing"
+	}
+	return text
+}
