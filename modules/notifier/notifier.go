@@ -36,9 +36,9 @@ func setOf(t EventType) typeSet { return 1 << (t & 63) }
 // Option configures a Notifier.
 type Option func(*Notifier)
 
-// OnSlow calls f when a subscription starts to lose events, with its name and
-// its drops so far, and not again before it has caught up to half its buffer. f
-// runs inside Publish: it must not block.
+// OnSlow calls f with a subscription's name and drops at its first drop and then
+// whenever its drops have doubled, so that a slow one cannot flood a log. f runs
+// inside Publish: it must not block.
 func OnSlow(f func(name string, dropped uint64)) Option {
 	return func(n *Notifier) { n.onSlow = f }
 }
@@ -67,17 +67,13 @@ func (n *Notifier) Publish(e Event) {
 		return
 	}
 	bit := setOf(e.Type)
-	for i := range *list {
-		r := &(*list)[i]
+	for _, r := range *list {
 		if r.types&bit == 0 {
 			continue
 		}
-		if queued := len(r.c); queued < cap(r.c) {
+		if len(r.c) < cap(r.c) {
 			select {
 			case r.c <- e:
-				if queued == cap(r.c)/2 {
-					r.sub.slow.Store(false) // on its way up again from half full
-				}
 				continue
 			default: // another publisher took the last place
 			}
@@ -95,7 +91,7 @@ func index(t EventType) EventType {
 
 func (n *Notifier) drop(s *Subscription) {
 	dropped := s.dropped.Add(1)
-	if n.onSlow != nil && !s.slow.Load() && s.slow.CompareAndSwap(false, true) {
+	if n.onSlow != nil && dropped&(dropped-1) == 0 {
 		n.onSlow(s.name, dropped)
 	}
 }

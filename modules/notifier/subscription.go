@@ -14,7 +14,6 @@ type Subscription struct {
 	name    string
 	n       *Notifier
 	dropped atomic.Uint64
-	slow    atomic.Bool // lost events and has not caught up to half since
 }
 
 // Close ends delivery. It may be called more than once and at any time.
