@@ -9,9 +9,10 @@ import (
 type Config struct {
 	// Name is one of Names().
 	Name string `koanf:"name"`
-	// KeepVersions is how many of the last blocks with transactions can be rolled back.
+	// KeepVersions is how many of the last blocks with transactions can be rolled back
+	// at least; those above the final height always can, up to KeepUnfinal.
 	KeepVersions int `koanf:"keep_versions"`
-	// KeepUnfinal is how many are kept at most when blocks do not become final.
+	// KeepUnfinal bounds them when blocks do not become final.
 	KeepUnfinal int `koanf:"keep_unfinal"`
 	// CacheBytes bounds the state kept in memory by "kv".
 	CacheBytes int `koanf:"cache_bytes"`
@@ -30,7 +31,7 @@ type MempoolConfig struct {
 func Default() Config {
 	return Config{
 		Name:         NameKV,
-		KeepVersions: 1000,
+		KeepVersions: 256,
 		KeepUnfinal:  10_000,
 		CacheBytes:   64 << 20,
 		Mempool:      MempoolConfig{MaxBytes: 64 << 20, MaxTxs: 200_000, MaxTxBytes: 1 << 20},

@@ -13,13 +13,13 @@ import (
 func TestConfig(t *testing.T) {
 	require.NoError(t, Default().Validate())
 	for want, change := range map[string]func(*Config){
-		`name is "evm", want one of evolve-kv, kv, noop`:          func(c *Config) { c.Name = "evm" },
-		`keep_versions is 1, want at least 8`:                     func(c *Config) { c.KeepVersions = 1 },
-		`keep_unfinal is 999, want at least keep_versions (1000)`: func(c *Config) { c.KeepUnfinal = 999 },
-		`cache_bytes is 0, want at least 1048576`:                 func(c *Config) { c.CacheBytes = 0 },
-		`mempool.max_tx_bytes is 0, want at least 1`:              func(c *Config) { c.Mempool.MaxTxBytes = 0 },
-		`mempool.max_txs is 0, want at least 1`:                   func(c *Config) { c.Mempool.MaxTxs = 0 },
-		`mempool.max_bytes is 5, want at least 1048576`:           func(c *Config) { c.Mempool.MaxBytes = 5 },
+		`name is "evm", want one of evolve-kv, kv, noop`:        func(c *Config) { c.Name = "evm" },
+		`keep_versions is 1, want at least 8`:                   func(c *Config) { c.KeepVersions = 1 },
+		`keep_unfinal is 99, want at least keep_versions (256)`: func(c *Config) { c.KeepUnfinal = 99 },
+		`cache_bytes is 0, want at least 1048576`:               func(c *Config) { c.CacheBytes = 0 },
+		`mempool.max_tx_bytes is 0, want at least 1`:            func(c *Config) { c.Mempool.MaxTxBytes = 0 },
+		`mempool.max_txs is 0, want at least 1`:                 func(c *Config) { c.Mempool.MaxTxs = 0 },
+		`mempool.max_bytes is 5, want at least 1048576`:         func(c *Config) { c.Mempool.MaxBytes = 5 },
 	} {
 		c := Default()
 		change(&c)

@@ -53,10 +53,10 @@ func TestCrashChild(t *testing.T) {
 		}
 		if height%97 == 0 { // killed while rolling back, too
 			height -= 11
-			fmt.Printf("back to %d\n", height)
+			fmt.Fprintf(os.Stdout, "back to %d\n", height)
 			require.NoError(t, k.(Rollbacker).Rollback(t.Context(), height))
 		}
-		fmt.Printf("executed %d\n", height)
+		fmt.Fprintf(os.Stdout, "executed %d\n", height)
 	}
 }
 
@@ -87,7 +87,7 @@ func TestCrash(t *testing.T) {
 			require.NoError(t, err)
 			roots = append(roots, genesis)
 			for round := range 8 {
-				reported := runAndKill(t, name, dir, 1+rand.IntN(150)) //nolint:gosec // any number will do
+				reported := runAndKill(t, name, dir, 1+rand.IntN(150))
 				k := openForCrash(t, name, dir)
 				info, err := k.(InfoProvider).Info(t.Context())
 				require.NoError(t, err)
@@ -109,7 +109,7 @@ func runAndKill(t *testing.T, name, dir string, lines int) (height uint64) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	child := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestCrashChild$") //nolint:gosec // this test binary
+	child := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestCrashChild$")
 	child.Env = append(os.Environ(), crashDirEnv+"="+dir, crashNameEnv+"="+name)
 	out, err := child.StdoutPipe()
 	require.NoError(t, err)

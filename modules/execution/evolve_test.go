@@ -18,11 +18,11 @@ import (
 	"github.com/tandem-node/tandem/modules/block"
 )
 
-func openEvolve(t testing.TB, dir string, cfg Config) *EvolveKV {
-	t.Helper()
-	k := NewEvolveKV(cfg, dir, zaptest.NewLogger(t))
-	require.NoError(t, k.Open(t.Context()))
-	t.Cleanup(func() { require.NoError(t, k.Close()) })
+func openEvolve(tb testing.TB, dir string, cfg Config) *EvolveKV {
+	tb.Helper()
+	k := NewEvolveKV(cfg, dir, zaptest.NewLogger(tb))
+	require.NoError(tb, k.Open(tb.Context()))
+	tb.Cleanup(func() { require.NoError(tb, k.Close()) })
 	return k
 }
 

@@ -242,7 +242,7 @@ func appendSized(b, p []byte) []byte {
 
 func cutSized(b []byte) (p, rest []byte, ok bool) {
 	n, used := binary.Uvarint(b)
-	if used <= 0 || n > uint64(len(b)-used) {
+	if used <= 0 || n > uint64(len(b)-used) { //nolint:gosec // used is at most len(b)
 		return nil, nil, false
 	}
 	end := used + int(n) //nolint:gosec // bounded by len(b)

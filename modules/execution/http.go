@@ -64,8 +64,7 @@ func (a *api) submit(w http.ResponseWriter, r *http.Request) {
 	limit := a.front.pool.cfg.MaxTxBytes
 	tx, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(limit)))
 	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 			http.Error(w, "Transaction too large, at most "+strconv.Itoa(limit)+" bytes", http.StatusRequestEntityTooLarge)
 			return
 		}
@@ -102,7 +101,7 @@ func (a *api) get(w http.ResponseWriter, r *http.Request) {
 		// Values are anybody's bytes: never let a browser guess that they are HTML.
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		_, _ = w.Write(value)
+		_, _ = w.Write(value) //nolint:gosec // plain text by the headers above
 	}
 }
 
@@ -124,8 +123,7 @@ func (a *api) store(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	out := &objectWriter{w: bufio.NewWriter(w)}
 	if err := a.state.list(r.Context(), sel, out.add); err != nil {
-		// The status line is out: a broken connection tells the client that the
-		// object is not complete.
+		// The status line may be out: the missing end of the object tells the client.
 		a.front.log.Warn("state listing failed", zap.Error(err))
 		return
 	}

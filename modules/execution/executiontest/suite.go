@@ -15,7 +15,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"testing"
+	"testing" //nolint:depguard // for tests only
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -55,7 +55,7 @@ func (s Suite) Run(t *testing.T) {
 	s.InitialHeight = max(s.InitialHeight, 1)
 	for _, c := range []struct {
 		name  string
-		check func(t *testing.T, s Suite)
+		check func(c *chain)
 	}{
 		{"InitChain may be repeated", initChain},
 		{"two executors agree on every root", deterministic},
@@ -69,7 +69,7 @@ func (s Suite) Run(t *testing.T) {
 		{"mempool is first in, first out", mempool},
 		{"mempool works beside execution", concurrent},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.check(t, s) })
+		t.Run(c.name, func(t *testing.T) { c.check(start(t, s)) })
 	}
 }
 
@@ -100,7 +100,13 @@ func DefaultTxs(height uint64) [][]byte {
 // Garbage returns transactions that are likely to trip a parser.
 func Garbage() [][]byte {
 	return [][]byte{
-		nil, {}, {0}, {'='}, []byte("=value"), []byte("  = "), []byte("novalue"), {0xff, 0xfe, '=', 0xff}, []byte("a=b=c"),
+		nil,
+		{},
+		{0},
+		{'='},
+		[]byte("=value"), []byte("  = "), []byte("novalue"),
+		{0xff, 0xfe, '=', 0xff},
+		[]byte("a=b=c"),
 		[]byte("../../x=1"), []byte("..=1"), []byte(".=1"), []byte("/=/"), []byte("\x00=\x00"), []byte("k="), []byte("\u2003k\u2003=\u2003"),
 		bytes.Repeat([]byte{'='}, 1000), bytes.Repeat([]byte("long"), 5000), append(bytes.Repeat([]byte("k"), 5000), "=v"...),
 	}
@@ -124,6 +130,9 @@ func start(t *testing.T, s Suite) *chain {
 	c.roots[s.InitialHeight-1] = c.init()
 	return c
 }
+
+// twin returns another node of the same chain.
+func (c *chain) twin() *chain { return start(c.t, c.suite) }
 
 func (c *chain) open() {
 	c.t.Helper()
@@ -199,19 +208,20 @@ func (c *chain) restart() {
 	}
 }
 
-func initChain(t *testing.T, s Suite) {
-	c := start(t, s)
+func initChain(c *chain) {
+	t, s := c.t, c.suite
 	genesis := c.roots[s.InitialHeight-1]
 	require.True(t, bytes.Equal(genesis, c.init()), "root changed at the second call")
 	c.run(5)
 	require.True(t, bytes.Equal(genesis, c.init()), "root changed after blocks were executed")
 	c.run(2)
-	other := start(t, s)
+	other := c.twin()
 	require.True(t, bytes.Equal(genesis, other.roots[s.InitialHeight-1]), "root differs on another node")
 }
 
-func deterministic(t *testing.T, s Suite) {
-	a, b := start(t, s), start(t, s)
+func deterministic(c *chain) {
+	t := c.t
+	a, b := c, c.twin()
 	a.run(40)
 	for n := range 8 { // the other one is restarted in between and gets the same blocks
 		b.run(5)
@@ -222,20 +232,22 @@ func deterministic(t *testing.T, s Suite) {
 	sameRoots(t, a, b)
 }
 
-func garbage(t *testing.T, s Suite) {
-	s.Txs = func(height uint64) [][]byte {
+func garbage(c *chain) {
+	t := c.t
+	c.suite.Txs = func(height uint64) [][]byte {
 		all := Garbage()
 		n := int(height) % len(all) //nolint:gosec // small
 		return append(all[n:], all[:n]...)
 	}
-	a, b := start(t, s), start(t, s)
+	a, b := c, c.twin()
 	a.run(25)
 	b.run(25)
 	sameRoots(t, a, b)
 }
 
-func borrowed(t *testing.T, s Suite) {
-	control, c := start(t, s), start(t, s)
+func borrowed(c *chain) {
+	t, s := c.t, c.suite
+	control := c.twin()
 	control.run(20)
 	for range 20 {
 		b := c.block(c.next)
@@ -254,8 +266,7 @@ func borrowed(t *testing.T, s Suite) {
 	sameRoots(t, control, c)
 }
 
-func repeated(t *testing.T, s Suite) {
-	c := start(t, s)
+func repeated(c *chain) {
 	for range 12 {
 		c.run(1)
 		c.next--
@@ -263,20 +274,20 @@ func repeated(t *testing.T, s Suite) {
 	}
 }
 
-func reopened(t *testing.T, s Suite) {
-	c := start(t, s)
+func reopened(c *chain) {
+	t := c.t
 	c.restart()
 	for range 4 {
 		c.run(3)
 		c.restart()
 	}
-	control := start(t, s)
+	control := c.twin()
 	control.run(12)
 	sameRoots(t, control, c)
 }
 
-func latestHeight(t *testing.T, s Suite) {
-	c := start(t, s)
+func latestHeight(c *chain) {
+	t := c.t
 	h, ok := c.exec.(execution.HeightProvider)
 	if !ok {
 		t.Skip("not a HeightProvider")
@@ -292,8 +303,8 @@ func latestHeight(t *testing.T, s Suite) {
 	}
 }
 
-func rollback(t *testing.T, s Suite) {
-	c := start(t, s)
+func rollback(c *chain) {
+	t, s := c.t, c.suite
 	r, ok := c.exec.(execution.Rollbacker)
 	if !ok {
 		t.Skip("not a Rollbacker")
@@ -318,12 +329,12 @@ func rollback(t *testing.T, s Suite) {
 		if back%4 == 0 {
 			c.restart()
 		}
-		c.run(int(back)) //nolint:gosec // small; compares the roots
+		c.run(int(back)) // compares the roots
 	}
 }
 
-func setFinal(t *testing.T, s Suite) {
-	c := start(t, s)
+func setFinal(c *chain) {
+	t, s := c.t, c.suite
 	c.run(10)
 	for h := s.InitialHeight; h < s.InitialHeight+6; h++ {
 		require.NoError(t, c.exec.SetFinal(t.Context(), h))
@@ -332,13 +343,13 @@ func setFinal(t *testing.T, s Suite) {
 	c.restart()
 	require.NoError(t, c.exec.SetFinal(t.Context(), s.InitialHeight+5), "again after a restart")
 	c.run(10)
-	control := start(t, s)
+	control := c.twin()
 	control.run(20)
 	sameRoots(t, control, c)
 }
 
-func mempool(t *testing.T, s Suite) {
-	c := start(t, s)
+func mempool(c *chain) {
+	t := c.t
 	pool, ok := c.exec.(execution.Submitter)
 	if !ok {
 		t.Skip("not a Submitter")
@@ -362,8 +373,8 @@ func mempool(t *testing.T, s Suite) {
 	require.Empty(t, get(1<<20), "taken once")
 }
 
-func concurrent(t *testing.T, s Suite) {
-	c := start(t, s)
+func concurrent(c *chain) {
+	t := c.t
 	pool, ok := c.exec.(execution.Submitter)
 	if !ok {
 		t.Skip("not a Submitter")
