@@ -164,6 +164,10 @@ func (e *Exchange[H]) Broadcast(ctx context.Context, item H) error {
 	return nil
 }
 
+// Wake makes Run look again. Writers need it only when they cut the store back;
+// whatever else changes is noticed.
+func (e *Exchange[H]) Wake() { e.poke() }
+
 // poke makes Run look again.
 func (e *Exchange[H]) poke() {
 	select {

@@ -151,7 +151,7 @@ func (s *puller[H]) appendFront(ctx context.Context) error {
 		return nil
 	}
 	var items []H
-	n := 0
+	n, stored := 0, next
 	for n < len(s.chunks) && s.chunks[n].done && len(items) < most {
 		c := s.chunks[n]
 		if c.synth {
@@ -171,7 +171,7 @@ func (s *puller[H]) appendFront(ctx context.Context) error {
 		first = items[0].Height()
 	}
 	got, err := s.extend(ctx, items, s.chunks[0].peer)
-	s.advance(n, first+uint64(got)) //nolint:gosec // not negative
+	s.advance(n, max(first+uint64(got), stored)) //nolint:gosec // not negative
 	return s.judge(ctx, err, items[got:])
 }
 

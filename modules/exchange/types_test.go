@@ -10,11 +10,12 @@ import (
 )
 
 type (
+	ctxT       = context.Context
 	protocolID = protocol.ID
 	edPublic   = ed25519.PublicKey
 )
 
-func contextWithTimeout(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+func contextWithTimeout(t testing.TB, d time.Duration) (context.Context, context.CancelFunc) {
 	t.Helper()
 	return context.WithTimeout(t.Context(), d)
 }
