@@ -39,7 +39,10 @@ func reopen(t testing.TB, s *Store) *Store {
 }
 
 // now is a context that ends at once: reads answer what is there.
-func now(t testing.TB) context.Context {
+func now(t interface {
+	Helper()
+	Context() context.Context
+}) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

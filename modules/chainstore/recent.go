@@ -54,6 +54,17 @@ func (r *recent[H]) reset() {
 	r.epoch++
 }
 
+// forgetBelow forgets the items below a height, which were removed.
+func (r *recent[H]) forgetBelow(height uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for ; r.low != 0 && r.low <= r.high && r.low < height; r.low++ {
+		if i := r.low % recentSlots; r.slots[i].height == r.low {
+			r.drop(i)
+		}
+	}
+}
+
 // addRead keeps an item that was read from disk since state returned epoch.
 func (r *recent[H]) addRead(epoch, height uint64, item H, size int) {
 	r.mu.Lock()

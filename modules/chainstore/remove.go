@@ -145,6 +145,7 @@ func (c *Chain[H]) replace(s span) {
 	if s.top < old.top {
 		c.recent.reset() // other items may come to stand at these heights
 	}
+	c.recent.forgetBelow(s.bottom)
 }
 
 // erase adds to b the removal of the items stored from start to limit and of

@@ -14,9 +14,9 @@ import (
 const sweepRecords = 8192
 
 // Truncate removes headers, data, states and DA marks above height to, and
-// lowers Height, State, Final and Submitted. The DA cursor stays. Once it has
-// begun it does not stop for ctx; after a crash Open finishes it. Handlers of
-// OnDelete are not asked.
+// lowers Height, State, Final and Submitted; with the newest state the pending
+// block goes. The DA cursor stays. Once begun it does not stop for ctx, and
+// after a crash Open finishes it. Handlers of OnDelete are not asked.
 //
 // The first batch, which reaches the disk, lowers every height: from then on
 // nothing above to is seen. Further batches remove what is no longer seen.
@@ -85,7 +85,9 @@ func (s *Store) lower(old, p progress, headers, data span) error {
 	s.headers.stageSpan(b, headers)
 	s.data.stageSpan(b, data)
 	s.stageProgress(b, old, p)
-	b.Delete(keyNamed(nsMark, markPending))
+	if p.state < old.state {
+		b.Delete(keyNamed(nsMark, markPending)) // it was built on what is gone
+	}
 	b.Put(keyNamed(nsMark, markSweep), nil)
 	return s.db.Write(b, true)
 }
