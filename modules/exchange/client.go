@@ -35,7 +35,7 @@ func (e *Exchange[H]) fetch(ctx context.Context, p peer.ID, s span) answer[H] {
 	defer end.End()
 	a := e.ask(ctx, p, request{origin: s.from, amount: s.to - s.from})
 	for i, item := range a.items {
-		if want := s.from + uint64(i); item.Height() != want { //nolint:gosec // i < 64
+		if want := s.from + uint64(i); item.Height() != want {
 			a.items = a.items[:i]
 			a.err = fmt.Errorf("%w: item %d, want %d", errLie, item.Height(), want)
 			break
@@ -99,8 +99,9 @@ func (e *Exchange[H]) ask(ctx context.Context, p peer.ID, r request) answer[H] {
 		_ = s.Reset()
 		return answer[H]{err: fmt.Errorf("close write: %w", err)}
 	}
-	a := e.read(s, bufs, int(r.amount)) //nolint:gosec // at most 64
-	if a.err != nil || len(a.items) == int(r.amount) {
+	amount := int(r.amount) //nolint:gosec // at most 64
+	a := e.read(s, bufs, amount)
+	if a.err != nil || len(a.items) == amount {
 		_ = s.Reset() // whatever else comes is not wanted
 	} else {
 		_ = s.Close()

@@ -36,7 +36,7 @@ func (r *dataRules) await(ctx context.Context, d *block.Data) ([]*block.SignedHe
 		return nil, &block.Violation{Rule: block.ErrDataChain, Height: height, Got: d.ChainID(), Want: r.genesis.ChainID}
 	case height < r.genesis.InitialHeight:
 		return nil, &block.Violation{
-			Rule: block.ErrDataHeight, Height: height, Got: fmt.Sprint(height), Want: fmt.Sprintf("at least %d", r.genesis.InitialHeight),
+			Rule: block.ErrDataHeight, Height: height, Got: decimal(height), Want: fmt.Sprintf("at least %d", r.genesis.InitialHeight),
 		}
 	case d.Time().After(r.now().Add(block.MaxFuture)):
 		return nil, &block.Violation{Rule: block.ErrFutureTime, Height: height, Got: d.Time().String()}
@@ -67,7 +67,7 @@ func (r *dataRules) link(prev, next *block.Data) error {
 	}
 	if next.Height() != prev.Height()+1 {
 		return &block.Violation{
-			Rule: block.ErrDataHeight, Height: next.Height(), Got: fmt.Sprint(next.Height()), Want: fmt.Sprint(prev.Height() + 1),
+			Rule: block.ErrDataHeight, Height: next.Height(), Got: decimal(next.Height()), Want: decimal(prev.Height() + 1),
 		}
 	}
 	return block.VerifyDataLink(next, prev.Hash()) //nolint:wrapcheck // names the height and the rule

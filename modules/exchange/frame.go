@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -125,7 +126,7 @@ func fields(b []byte, each func(num protowire.Number, v uint64, bytes []byte)) e
 		case protowire.BytesType:
 			var v []byte
 			if v, n = protowire.ConsumeBytes(b); n >= 0 {
-				each(num, 0, v[:len(v):len(v)])
+				each(num, 0, slices.Clip(v))
 			}
 		default:
 			n = protowire.ConsumeFieldValue(num, typ, b)

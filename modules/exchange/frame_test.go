@@ -9,9 +9,8 @@ import (
 	"os"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	p2p_pb "github.com/celestiaorg/go-header/p2p/pb"
+	"github.com/stretchr/testify/require"
 
 	"github.com/tandem-node/tandem/modules/block"
 )
@@ -38,43 +37,43 @@ type goldenBlock struct {
 	DataDA         uint64 `json:"da_height_data"`
 }
 
-func loadGolden(t testing.TB) golden {
-	t.Helper()
+func loadGolden(tb testing.TB) golden {
+	tb.Helper()
 	b, err := os.ReadFile("testdata/frames.json")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	var g golden
-	require.NoError(t, json.Unmarshal(b, &g))
-	require.NotEmpty(t, g.Blocks)
+	require.NoError(tb, json.Unmarshal(b, &g))
+	require.NotEmpty(tb, g.Blocks)
 	return g
 }
 
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
+func unhex(tb testing.TB, s string) []byte {
+	tb.Helper()
 	b, err := hex.DecodeString(s)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return b
 }
 
-func (b *goldenBlock) header(t testing.TB) *block.SignedHeader {
-	t.Helper()
-	h, err := block.DecodeSignedHeader(unhex(t, b.Header))
-	require.NoError(t, err)
+func (b *goldenBlock) header(tb testing.TB) *block.SignedHeader {
+	tb.Helper()
+	h, err := block.DecodeSignedHeader(unhex(tb, b.Header))
+	require.NoError(tb, err)
 	return h
 }
 
-func (b *goldenBlock) data(t testing.TB) *block.Data {
-	t.Helper()
-	d, err := block.DecodeData(unhex(t, b.Data))
-	require.NoError(t, err)
+func (b *goldenBlock) data(tb testing.TB) *block.Data {
+	tb.Helper()
+	d, err := block.DecodeData(unhex(tb, b.Data))
+	require.NoError(tb, err)
 	return d
 }
 
-func readOne(t testing.TB, frame []byte) []byte {
-	t.Helper()
+func readOne(tb testing.TB, frame []byte) []byte {
+	tb.Helper()
 	m, err := readFrame(bufio.NewReader(bytes.NewReader(frame)), nil, block.MaxFrameBytes)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	body, err := decodeResponse(m)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return body
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/tandem-node/tandem/modules/block"
@@ -54,7 +55,7 @@ func (r *headerRules) basic(h *block.SignedHeader, now time.Time) error {
 	case height < r.genesis.InitialHeight:
 		return &block.Violation{
 			Rule: block.ErrWrongHeight, Height: height,
-			Got: fmt.Sprint(height), Want: fmt.Sprintf("at least %d", r.genesis.InitialHeight),
+			Got: decimal(height), Want: fmt.Sprintf("at least %d", r.genesis.InitialHeight),
 		}
 	}
 	if err := block.VerifyBasic(h, now); err != nil {
@@ -83,13 +84,15 @@ func (r *headerRules) link(prev, next *block.SignedHeader) error {
 	return first(r.genesis, next, next.LastHeader(), block.ErrBrokenLink)
 }
 
+func decimal(n uint64) string { return strconv.FormatUint(n, 10) }
+
 // first checks the item no other comes before.
 func first[H Item[H]](g block.Genesis, item H, last []byte, broken block.Rule) error {
 	switch {
 	case item.Height() != g.InitialHeight:
 		return &block.Violation{
 			Rule: block.ErrWrongHeight, Height: item.Height(),
-			Got: fmt.Sprint(item.Height()), Want: fmt.Sprint(g.InitialHeight),
+			Got: decimal(item.Height()), Want: decimal(g.InitialHeight),
 		}
 	case len(last) != 0:
 		return &block.Violation{Rule: broken, Height: item.Height(), Got: fmt.Sprintf("%X", last), Want: "nothing"}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -170,7 +169,8 @@ func (s *memStore[H]) DeleteRange(context.Context, uint64, uint64) error { retur
 func (s *memStore[H]) OnDelete(func(context.Context, uint64) error)      {}
 
 // events is what app binds HeaderEvents to: a coalesced wake-up per change.
-func (s *memStore[H]) events(t testing.TB) func() (<-chan struct{}, func()) {
+func (s *memStore[H]) events(tb testing.TB) func() (<-chan struct{}, func()) {
+	tb.Helper()
 	return func() (<-chan struct{}, func()) {
 		out, stop := make(chan struct{}, 1), make(chan struct{})
 		var wg sync.WaitGroup
@@ -195,9 +195,9 @@ func (s *memStore[H]) events(t testing.TB) func() (<-chan struct{}, func()) {
 }
 
 // reaches waits until the store is at a height.
-func (s *memStore[H]) reaches(t testing.TB, height uint64) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), soon)
+func (s *memStore[H]) reaches(tb testing.TB, height uint64) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), soon)
 	defer cancel()
 	for s.Height() < height {
 		s.mu.Lock()
@@ -209,7 +209,7 @@ func (s *memStore[H]) reaches(t testing.TB, height uint64) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			require.FailNow(t, "store stays behind", "at %d, want %d", s.Height(), height)
+			require.FailNow(tb, "store stays behind", "at %d, want %d", s.Height(), height)
 		}
 	}
 }
@@ -225,34 +225,34 @@ func (m *machine) PubSub() *pubsub.PubSub { return m.ps }
 
 const maxMessage = 2 * block.MaxBlobBytes
 
-func newMachine(t testing.TB) *machine {
-	t.Helper()
-	return machineOf(t, func(ctx context.Context, h host.Host, opts ...pubsub.Option) (*pubsub.PubSub, error) {
+func newMachine(tb testing.TB) *machine {
+	tb.Helper()
+	return machineOf(tb, func(ctx context.Context, h host.Host, opts ...pubsub.Option) (*pubsub.PubSub, error) {
 		return pubsub.NewGossipSub(ctx, h, append(opts, pubsub.WithFloodPublish(true))...)
 	})
 }
 
-func newFloodMachine(t testing.TB) *machine {
-	t.Helper()
-	return machineOf(t, pubsub.NewFloodSub)
+func newFloodMachine(tb testing.TB) *machine {
+	tb.Helper()
+	return machineOf(tb, pubsub.NewFloodSub)
 }
 
-func machineOf(t testing.TB, router func(context.Context, host.Host, ...pubsub.Option) (*pubsub.PubSub, error)) *machine {
-	t.Helper()
+func machineOf(tb testing.TB, router func(context.Context, host.Host, ...pubsub.Option) (*pubsub.PubSub, error)) *machine {
+	tb.Helper()
 	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableMetrics(), libp2p.ResourceManager(nil), libp2p.DisableRelay())
-	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
+	require.NoError(tb, err)
+	ctx, cancel := context.WithCancel(tb.Context())
 	ps, err := router(ctx, h, pubsub.WithMaxMessageSize(maxMessage), pubsub.WithPeerOutboundQueueSize(256), pubsub.WithValidateQueueSize(1024))
-	require.NoError(t, err)
-	t.Cleanup(func() { cancel(); _ = h.Close() })
+	require.NoError(tb, err)
+	tb.Cleanup(func() { cancel(); _ = h.Close() })
 	return &machine{host: h, ps: ps}
 }
 
-func connect(t testing.TB, a, b *machine) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), soon)
+func connect(tb testing.TB, a, b *machine) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), soon)
 	defer cancel()
-	require.NoError(t, a.host.Connect(ctx, peer.AddrInfo{ID: b.host.ID(), Addrs: b.host.Addrs()}))
+	require.NoError(tb, a.host.Connect(ctx, peer.AddrInfo{ID: b.host.ID(), Addrs: b.host.Addrs()}))
 }
 
 // proposers says the same address for every height.
@@ -279,13 +279,13 @@ func quick(c *Config) {
 	c.RequestTimeout = 2 * time.Second
 }
 
-func newHeaderNode(t testing.TB, c *testutil.Chain, bs []block.Block, opts ...tune) *headerNode {
-	t.Helper()
-	return headerNodeOn(t, newMachine(t), c, bs, opts...)
+func newHeaderNode(tb testing.TB, c *testutil.Chain, bs []block.Block, opts ...tune) *headerNode {
+	tb.Helper()
+	return headerNodeOn(tb, newMachine(tb), c, bs, opts...)
 }
 
-func headerNodeOn(t testing.TB, m *machine, c *testutil.Chain, bs []block.Block, opts ...tune) *headerNode {
-	t.Helper()
+func headerNodeOn(tb testing.TB, m *machine, c *testutil.Chain, bs []block.Block, opts ...tune) *headerNode {
+	tb.Helper()
 	n := &headerNode{machine: m, store: newStore[*block.SignedHeader](testutil.Headers(bs)...), blamed: map[peer.ID]error{}}
 	p := HeaderParams{
 		Network: m, Store: n.store, Genesis: c.Genesis, Proposers: proposers(c.Genesis.ProposerAddress), Now: clock, Config: Default(),
@@ -305,7 +305,7 @@ func headerNodeOn(t testing.TB, m *machine, c *testutil.Chain, bs []block.Block,
 		o(&p)
 	}
 	n.ex = NewHeaders(p)
-	start(t, n.ex)
+	start(tb, n.ex)
 	return n
 }
 
@@ -327,56 +327,56 @@ type dataNode struct {
 	dx   *Exchange[*block.Data]
 }
 
-func newDataNode(t testing.TB, c *testutil.Chain, bs []block.Block, opts ...func(*DataParams)) *dataNode {
-	t.Helper()
-	return dataNodeOn(t, newHeaderNode(t, c, bs), c, bs, opts...)
+func newDataNode(tb testing.TB, c *testutil.Chain, bs []block.Block, opts ...func(*DataParams)) *dataNode {
+	tb.Helper()
+	return dataNodeOn(tb, newHeaderNode(tb, c, bs), c, bs, opts...)
 }
 
-func newFloodNode(t testing.TB, c *testutil.Chain, bs []block.Block) *dataNode {
-	t.Helper()
-	return dataNodeOn(t, headerNodeOn(t, newFloodMachine(t), c, bs), c, bs)
+func newFloodNode(tb testing.TB, c *testutil.Chain, bs []block.Block) *dataNode {
+	tb.Helper()
+	return dataNodeOn(tb, headerNodeOn(tb, newFloodMachine(tb), c, bs), c, bs)
 }
 
-func dataNodeOn(t testing.TB, h *headerNode, c *testutil.Chain, bs []block.Block, opts ...func(*DataParams)) *dataNode {
-	t.Helper()
+func dataNodeOn(tb testing.TB, h *headerNode, c *testutil.Chain, bs []block.Block, opts ...func(*DataParams)) *dataNode {
+	tb.Helper()
 	n := &dataNode{headerNode: h, data: newStore[*block.Data](testutil.DataOf(bs)...)}
 	p := DataParams{
-		Network: n.machine, Store: n.data, Headers: n.store, HeaderEvents: n.store.events(t), Genesis: c.Genesis, Now: clock, Config: Default(),
+		Network: n.machine, Store: n.data, Headers: n.store, HeaderEvents: n.store.events(tb), Genesis: c.Genesis, Now: clock, Config: Default(),
 	}
 	quick(&p.Config)
 	for _, o := range opts {
 		o(&p)
 	}
 	n.dx = NewData(p)
-	start(t, n.dx)
+	start(tb, n.dx)
 	return n
 }
 
 // start runs an exchange until the test ends.
-func start[H Item[H]](t testing.TB, e *Exchange[H]) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
+func start[H Item[H]](tb testing.TB, e *Exchange[H]) {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(tb.Context())
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx) }()
 	<-e.ready
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		select {
 		case err := <-done:
-			require.NoError(t, err)
+			require.NoError(tb, err)
 		case <-time.After(soon):
-			require.Fail(t, "run does not return")
+			require.Fail(tb, "run does not return")
 		}
 	})
 }
 
 // meshed waits until a publishes to n peers.
-func meshed[H Item[H]](t testing.TB, e *Exchange[H], n int) {
-	t.Helper()
-	eventually(t, func() bool { return len(e.pub.ListPeers()) >= n }, "%s: topic has no peers", e.topic)
+func meshed[H Item[H]](tb testing.TB, e *Exchange[H], n int) {
+	tb.Helper()
+	eventually(tb, func() bool { return len(e.pub.ListPeers()) >= n }, "%s: topic has no peers", e.topic)
 }
 
-func eventually(t testing.TB, ok func() bool, msg string, args ...any) {
-	t.Helper()
-	require.Eventually(t, ok, soon, time.Millisecond, fmt.Sprintf(msg, args...))
+func eventually(tb testing.TB, ok func() bool, msg string, args ...any) {
+	tb.Helper()
+	require.Eventuallyf(tb, ok, soon, time.Millisecond, msg, args...)
 }

@@ -5,15 +5,14 @@ import (
 	"testing"
 	"time"
 
+	header "github.com/celestiaorg/go-header"
+	"github.com/celestiaorg/go-header/p2p"
 	"github.com/ipfs/go-datastore"
 	dssync "github.com/ipfs/go-datastore/sync"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/net/conngater"
 	"github.com/stretchr/testify/require"
-
-	header "github.com/celestiaorg/go-header"
-	"github.com/celestiaorg/go-header/p2p"
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/testutil"
@@ -30,7 +29,7 @@ func refClient[H header.Header[H]](t *testing.T, networkID string, to *machine) 
 		p2p.WithNetworkID[p2p.ClientParameters](networkID), p2p.WithChainID(chainID))
 	require.NoError(t, err)
 	require.NoError(t, ex.Start(t.Context()))
-	t.Cleanup(func() { _ = ex.Stop(context.Background()) })
+	t.Cleanup(func() { _ = ex.Stop(context.WithoutCancel(t.Context())) })
 	return ex
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	header "github.com/celestiaorg/go-header"
 	"github.com/libp2p/go-libp2p"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -15,8 +16,6 @@ import (
 	"go.uber.org/fx/fxtest"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
-
-	header "github.com/celestiaorg/go-header"
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/testutil"

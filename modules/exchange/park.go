@@ -20,7 +20,7 @@ type park[H Item[H]] struct {
 
 func (p *park[H]) init(heights, bytes int) {
 	p.items = make(map[uint64]H)
-	p.heights = uint64(max(heights, 0)) //nolint:gosec // not negative
+	p.heights = uint64(max(heights, 0))
 	p.limit = int64(bytes)
 }
 

@@ -76,6 +76,7 @@ func (s *puller[H]) received(c *chunk[H], a answer[H]) {
 		s.counts.notFound.Add(1)
 		s.misses++
 		s.giveUp(c)
+	case outcomeGood, outcomeFailed, outcomeDropped:
 	}
 	if a.err != nil && !c.gone {
 		s.status.fail(a.err)

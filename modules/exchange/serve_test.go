@@ -23,9 +23,9 @@ func raw(t *testing.T, from *machine, to *headerNode, frame []byte) (bodies [][]
 	s, err := from.host.NewStream(ctx, to.host.ID(), to.ex.Protocol())
 	require.NoError(t, err)
 	require.NoError(t, s.SetDeadline(time.Now().Add(soon)))
-	_, err = s.Write(frame)
-	require.NoError(t, err)
-	require.NoError(t, s.CloseWrite())
+	// The server may refuse before it has read everything.
+	_, _ = s.Write(frame)
+	_ = s.CloseWrite()
 	r := bufio.NewReader(s)
 	for {
 		b, err := readFrame(r, nil, block.MaxFrameBytes)

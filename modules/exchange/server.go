@@ -128,7 +128,7 @@ func (e *Exchange[H]) write(s network.Stream, bufs *buffers, items []H) error {
 		_, _ = w.Write(head)
 		_, _ = w.Write(tail[:])
 	}
-	e.counts.servedSize.Add(uint64(size)) //nolint:gosec // not negative
+	e.counts.servedSize.Add(uint64(size))
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}

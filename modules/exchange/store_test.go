@@ -4,10 +4,9 @@ import (
 	"testing"
 	"time"
 
+	header "github.com/celestiaorg/go-header"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
-
-	header "github.com/celestiaorg/go-header"
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/chainstore"
@@ -15,20 +14,20 @@ import (
 	"github.com/tandem-node/tandem/testutil"
 )
 
-func openStore(t testing.TB, cfg chainstore.Config) *chainstore.Store {
-	t.Helper()
+func openStore(tb testing.TB, cfg chainstore.Config) *chainstore.Store {
+	tb.Helper()
 	db := leveldb.NewMemory()
-	require.NoError(t, db.Open())
-	t.Cleanup(func() { _ = db.Close() })
+	require.NoError(tb, db.Open())
+	tb.Cleanup(func() { _ = db.Close() })
 	s := chainstore.New(db, cfg, zap.NewNop())
-	require.NoError(t, s.Open(t.Context()))
+	require.NoError(tb, s.Open(tb.Context()))
 	return s
 }
 
 // storeNode is a node on the real store.
-func storeNode(t testing.TB, c *testutil.Chain, s *chainstore.Store) *machine {
-	t.Helper()
-	m := newMachine(t)
+func storeNode(tb testing.TB, c *testutil.Chain, s *chainstore.Store) *machine {
+	tb.Helper()
+	m := newMachine(tb)
 	cfg := Default()
 	quick(&cfg)
 	wake := newStore[*block.SignedHeader]() // its changes stand for the notifier's events
@@ -37,11 +36,11 @@ func storeNode(t testing.TB, c *testutil.Chain, s *chainstore.Store) *machine {
 		Config: cfg, Hint: s.HeaderHint,
 	})
 	dx := NewData(DataParams{
-		Network: m, Store: s.Data(), Headers: s.Headers(), HeaderEvents: wake.events(t), Genesis: c.Genesis, Now: clock,
+		Network: m, Store: s.Data(), Headers: s.Headers(), HeaderEvents: wake.events(tb), Genesis: c.Genesis, Now: clock,
 		Config: cfg, Hint: s.DataHint,
 	})
-	start(t, hx)
-	start(t, dx)
+	start(tb, hx)
+	start(tb, dx)
 	return m
 }
 
@@ -59,12 +58,12 @@ func (h hooked) Append(ctx ctxT, items ...*block.SignedHeader) error {
 	return h.wake.Append(ctx, items...)
 }
 
-func await[H header.Header[H]](t testing.TB, s header.Store[H], height uint64) H {
-	t.Helper()
-	ctx, cancel := contextWithTimeout(t, soon)
+func await[H header.Header[H]](tb testing.TB, s header.Store[H], height uint64) H {
+	tb.Helper()
+	ctx, cancel := contextWithTimeout(tb, soon)
 	defer cancel()
 	item, err := s.GetByHeight(ctx, height)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return item
 }
 
