@@ -1,0 +1,80 @@
+package testutil
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// poolDrain is how long goleveldb's buffer pool drainer outlives its database.
+const poolDrain = 30 * time.Second
+
+// Leaks fails the test when it leaves goroutines behind. Call it first, outside
+// of synctest bubbles and not in parallel tests. Known and harmless: goleveldb's
+// buffer pool drainer, which lives for 30 s after the last Close, and the
+// process-wide worker of opencensus, which libraries start on import.
+func Leaks(t testing.TB) {
+	t.Helper()
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() {
+		goleak.VerifyNone(t, before,
+			goleak.IgnoreAnyFunction("github.com/syndtr/goleveldb/leveldb.(*DB).mpoolDrain"),
+			goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"),
+		)
+	})
+}
+
+// LeaksInBubble is Leaks for a synctest bubble. Call it first: cleanups run in
+// reverse order, so that it lets the 30 virtual seconds pass that goleveldb needs
+// after everything else has stopped. What is left then is shown, one stack each;
+// the bubble itself would only panic.
+func LeaksInBubble(t testing.TB) {
+	t.Helper()
+	t.Cleanup(func() {
+		time.Sleep(2 * poolDrain) // virtual
+		synctest.Wait()
+		for _, stack := range bubbleOthers() {
+			t.Errorf("left running:\n%s", stack)
+		}
+	})
+}
+
+// bubbleOthers returns the stacks of the other goroutines of this bubble, apart
+// from those of the testing package.
+func bubbleOthers() []string {
+	const grow, least = 2, 1 << 20
+	buf := make([]byte, least)
+	for {
+		n := runtime.Stack(buf, true)
+		if n < len(buf) {
+			buf = buf[:n]
+			break
+		}
+		buf = make([]byte, grow*len(buf))
+	}
+	stacks := strings.Split(strings.TrimSpace(string(buf)), "\n\n")
+	mine := bubbleOf(stacks[0]) // the caller comes first
+	var out []string
+	for _, s := range stacks[1:] {
+		if bubbleOf(s) == mine && !strings.Contains(s, "testing/synctest.") && !strings.Contains(s, "internal/synctest.Run") {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// bubbleOf returns "synctest bubble N" of a stack's first line.
+func bubbleOf(stack string) string {
+	head, _, _ := strings.Cut(stack, "\n")
+	_, rest, ok := strings.Cut(head, "synctest bubble ")
+	if !ok {
+		return ""
+	}
+	name, _, _ := strings.Cut(rest, "]")
+	name, _, _ = strings.Cut(name, ",")
+	return name
+}
