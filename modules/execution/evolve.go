@@ -40,13 +40,14 @@ type EvolveKV struct {
 	cfg Config
 	db  *database
 
-	mu    sync.RWMutex // the node's calls write; the endpoints read
-	chain *evolveGenesis
-	pos   evolvePosition
-	saved uint64                // pos.height on disk
-	undo  []uint64              // heights that can be undone, ascending
-	all   concatenation         // the root
-	last  map[string]evolveLast // by the key as transactions name it
+	mu     sync.RWMutex   // the node's calls write; the endpoints read
+	loaded bool           // memory is what the disk says
+	chain  *evolveGenesis // nil before InitChain
+	pos    evolvePosition
+	saved  uint64                // pos.height on disk
+	undo   []uint64              // heights that can be undone, ascending
+	all    concatenation         // the root
+	last   map[string]evolveLast // by the key as transactions name it
 }
 
 // evolveLast is the newest entry of a key.
@@ -81,7 +82,7 @@ func (k *EvolveKV) Close() error {
 	if k.chain != nil && k.saved != k.pos.height {
 		err = k.commit(new(leveldb.Batch), k.pos, true)
 	}
-	k.chain = nil
+	k.chain, k.loaded = nil, false
 	return errors.Join(err, k.db.Close())
 }
 
@@ -90,6 +91,9 @@ func (k *EvolveKV) Close() error {
 func (k *EvolveKV) InitChain(_ context.Context, g block.Genesis) ([]byte, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if !k.loaded {
+		return nil, ErrNotOpen
+	}
 	hash := g.Hash()
 	if k.chain != nil {
 		if k.chain.hash != hash {

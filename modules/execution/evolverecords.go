@@ -55,7 +55,8 @@ func putFinal(b *leveldb.Batch, height uint64) {
 
 // load makes memory what the disk says.
 func (k *EvolveKV) load() error {
-	k.chain, k.pos, k.saved, k.undo = nil, evolvePosition{}, 0, nil
+	k.chain, k.loaded = nil, false
+	k.pos, k.saved, k.undo = evolvePosition{}, 0, nil
 	k.all, k.last = concatenation{}, make(map[string]evolveLast)
 	err := k.loadRecords()
 	if err == nil {
@@ -67,6 +68,7 @@ func (k *EvolveKV) load() error {
 	if err != nil {
 		return fmt.Errorf("load execution state %s: %w", k.db.Path(), err)
 	}
+	k.loaded = true
 	return nil
 }
 

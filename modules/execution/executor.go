@@ -104,6 +104,8 @@ var (
 	ErrMempoolFull = errors.New("mempool is full")
 	// ErrDuplicateTx refuses a transaction that is queued already.
 	ErrDuplicateTx = errors.New("transaction is queued already")
+	// ErrNotOpen says that the state was not loaded, or is closed.
+	ErrNotOpen = errors.New("executor is not open")
 	// ErrNotInitialized says that InitChain was not called on this state.
 	ErrNotInitialized = errors.New("executor was not initialized, call InitChain first")
 )

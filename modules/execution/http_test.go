@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -75,6 +76,51 @@ func TestHTTP(t *testing.T) {
 			} {
 				c.check(t, h)
 			}
+		})
+	}
+}
+
+// Every answer is the state after some block.
+func TestHTTPBesideExecution(t *testing.T) {
+	kv, evolve := initKV(t, Default()), openEvolve(t, t.TempDir(), Default())
+	_, err := evolve.InitChain(t.Context(), testGenesis(1))
+	require.NoError(t, err)
+	for name, e := range map[string]interface {
+		Executor
+		HTTPProvider
+		Rollbacker
+	}{NameKV: kv, NameEvolveKV: evolve} {
+		t.Run(name, func(t *testing.T) {
+			h := e.Handler()
+			done := make(chan struct{})
+			var readers sync.WaitGroup
+			for _, target := range []string{"/kv?key=a", "/store", "/stats"} {
+				readers.Go(func() {
+					for {
+						select {
+						case <-done:
+							return
+						default:
+						}
+						w := httptest.NewRecorder()
+						h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
+						if w.Code != http.StatusOK && w.Code != http.StatusNotFound {
+							t.Errorf("%s: %d %s", target, w.Code, w.Body)
+						}
+					}
+				})
+			}
+			for height := uint64(1); height <= 60; height++ {
+				execute(t, e, height, fmt.Sprintf("a=%d", height), fmt.Sprintf("b%d=x", height))
+				if height%20 == 0 {
+					require.NoError(t, e.Rollback(t.Context(), height-5))
+					for again := height - 4; again <= height; again++ {
+						execute(t, e, again, "a=again")
+					}
+				}
+			}
+			close(done)
+			readers.Wait()
 		})
 	}
 }

@@ -24,6 +24,11 @@ const (
 	userPrefix   = 'k'
 	systemPrefix = 'g'
 
+	// maxKeyBytes bounds the keys; a transaction with a longer one is not a write.
+	// Keys are repeated in the inner nodes of the tree, so a long one would make
+	// other people's writes dear.
+	maxKeyBytes = 1024
+
 	// persistEvery bounds the blocks without writes that are only counted in memory.
 	persistEvery = 1024
 
@@ -33,11 +38,15 @@ const (
 )
 
 // KV is a persistent key-value store whose state root is the root hash of a
-// Merkle tree (iavl). A block that writes makes one new version of the tree and
-// one batch in the database, whatever came before; a block that does not costs a
-// counter. The counter reaches the disk with the next write, every 1024 blocks
-// and at Close: after a crash LatestHeight may be that much lower, never wrong,
-// and the node replays the blocks without writes.
+// Merkle tree (iavl). A transaction "key=value" sets a key; both parts are
+// trimmed, the value may be empty, the key has 1 to 1024 bytes. Every other
+// transaction is skipped.
+//
+// A block that writes makes one new version of the tree and one batch in the
+// database, whatever came before; a block that does not costs a counter. The
+// counter reaches the disk with the next write, every 1024 blocks and at Close:
+// after a crash LatestHeight may be that much lower, never wrong, and the node
+// replays the blocks without writes.
 type KV struct {
 	frontend
 	cfg     Config
@@ -46,6 +55,7 @@ type KV struct {
 
 	mu    sync.RWMutex // the node's calls write; the endpoints read
 	tree  *iavl.MutableTree
+	nodes *treeDB    // of tree
 	chain *kvGenesis // nil before InitChain
 	pos   kvPosition
 	saved kvPosition // pos on disk
@@ -92,14 +102,15 @@ func (k *KV) load() error {
 	if err != nil {
 		return fmt.Errorf("load execution state %s: %w", k.db.Path(), err)
 	}
-	tree := openTree(k.db, k.pending, k.cfg.CacheBytes)
+	nodes := &treeDB{db: k.db, pending: k.pending}
+	tree := openTree(nodes, k.cfg.CacheBytes)
 	if chain != nil {
 		if _, err := tree.LoadVersion(int64(pos.version)); err != nil { //nolint:gosec // counts blocks
 			return fmt.Errorf("load execution state %s: version %d: %w", k.db.Path(), pos.version, err)
 		}
 		k.root = bytes.Clone(tree.Hash())
 	}
-	k.tree, k.chain, k.pos, k.saved = tree, chain, pos, pos
+	k.tree, k.nodes, k.chain, k.pos, k.saved = tree, nodes, chain, pos, pos
 	return nil
 }
 
@@ -108,6 +119,9 @@ func (k *KV) load() error {
 func (k *KV) InitChain(_ context.Context, g block.Genesis) ([]byte, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.tree == nil {
+		return nil, ErrNotOpen
+	}
 	hash := g.Hash()
 	if k.chain != nil {
 		if k.chain.hash != hash {
@@ -185,7 +199,7 @@ func (k *KV) follow(e block.Execution) error {
 func (k *KV) apply(e block.Execution) (writes int, err error) {
 	for _, tx := range e.Txs {
 		key, value, ok := parseTx(tx)
-		if !ok {
+		if !ok || len(key) > maxKeyBytes {
 			continue
 		}
 		entry := make([]byte, 0, 1+len(key)+len(value)) // the tree keeps it, the block's memory goes
@@ -216,6 +230,9 @@ func (k *KV) apply(e block.Execution) (writes int, err error) {
 		return 0, err
 	}
 	k.root = bytes.Clone(root)
+	if k.nodes.long.Load() > int64(k.cfg.CacheBytes) {
+		return writes, k.load()
+	}
 	return writes, nil
 }
 

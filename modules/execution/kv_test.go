@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -169,6 +171,51 @@ func TestKVAgainstModel(t *testing.T) {
 			},
 		})
 	})
+}
+
+func TestNotOpen(t *testing.T) {
+	for _, name := range []string{NameKV, NameEvolveKV} {
+		cfg := Default()
+		cfg.Name = name
+		k, err := New(cfg, t.TempDir(), zap.NewNop())
+		require.NoError(t, err)
+		_, err = k.InitChain(t.Context(), testGenesis(1))
+		require.ErrorIs(t, err, ErrNotOpen)
+		_, err = k.ExecuteTxs(t.Context(), block.Execution{Height: 1})
+		require.ErrorIs(t, err, ErrNotInitialized)
+		require.NoError(t, k.(Lifecycle).Close(), "closing what was never open")
+		require.NoError(t, k.(Lifecycle).Open(t.Context()))
+		require.NoError(t, k.(Lifecycle).Close())
+		_, err = k.InitChain(t.Context(), testGenesis(1))
+		require.ErrorIs(t, err, ErrNotOpen)
+	}
+}
+
+func TestKVKeyLimit(t *testing.T) {
+	k := initKV(t, Default())
+	longest, tooLong := strings.Repeat("k", maxKeyBytes), strings.Repeat("k", maxKeyBytes+1)
+	genesis := k.root
+	require.Equal(t, genesis, execute(t, k, 1, tooLong+"=v"))
+	require.NotEqual(t, genesis, execute(t, k, 2, longest+"=v"))
+}
+
+// Long values do not make the cache of nodes larger than configured.
+func TestKVCacheIsBoundedByBytes(t *testing.T) {
+	cfg := Default()
+	cfg.CacheBytes = 1 << 20
+	k, control := initKV(t, cfg), initKV(t, Default())
+	before := k.nodes
+	fresh := 0
+	for h := uint64(1); h <= 40; h++ {
+		tx := fmt.Sprintf("key%d=%s", h%9, strings.Repeat(strconv.FormatUint(h%10, 10), 100_000))
+		require.Equal(t, execute(t, control, h, tx), execute(t, k, h, tx))
+		require.LessOrEqual(t, k.nodes.long.Load(), int64(cfg.CacheBytes))
+		if k.nodes != before {
+			before = k.nodes
+			fresh++
+		}
+	}
+	require.Positive(t, fresh)
 }
 
 // Rolled back far, over several batches, and executed again.

@@ -2,6 +2,7 @@ package execution
 
 import (
 	"bytes"
+	"sync/atomic"
 
 	corestore "cosmossdk.io/core/store"
 	"github.com/cosmos/iavl"
@@ -10,22 +11,32 @@ import (
 	"github.com/tandem-node/tandem/modules/leveldb"
 )
 
-// nodeBytes is what a node of the tree takes in memory, roughly.
+// nodeBytes is what a node of the tree takes in memory, roughly, unless its value
+// is long.
 const nodeBytes = 512
 
-// openTree returns the tree kept in d, not loaded yet. What it writes is only
-// gathered in pending: the caller writes that in one batch together with its own
-// records, so that tree and records cannot disagree after a crash.
-func openTree(d *database, pending *leveldb.Batch, cacheBytes int) *iavl.MutableTree {
-	// Without iavl's second index of the latest values: it doubles the writes and
-	// makes a rollback as long as the whole state.
-	return iavl.NewMutableTree(&treeDB{db: d, pending: pending}, cacheBytes/nodeBytes, true, iavl.NewNopLogger())
+// openTree returns the tree kept in db, not loaded yet. Without iavl's second
+// index of the latest values: it doubles the writes and makes a rollback as long
+// as the whole state.
+func openTree(db *treeDB, cacheBytes int) *iavl.MutableTree {
+	return iavl.NewMutableTree(db, cacheBytes/nodeBytes, true, iavl.NewNopLogger())
 }
 
-// treeDB is the database iavl sees.
+// treeDB is the database iavl sees. What iavl writes is only gathered in pending:
+// the executor writes that in one batch together with its own records, so that
+// tree and records cannot disagree after a crash.
 type treeDB struct {
 	db      *database
 	pending *leveldb.Batch
+	// long sums the long nodes that went by. iavl's cache counts nodes, not bytes:
+	// once these alone would fill it, the executor starts over with an empty one.
+	long atomic.Int64
+}
+
+func (t *treeDB) cached(node []byte) {
+	if len(node) > nodeBytes {
+		t.long.Add(int64(len(node)))
+	}
 }
 
 var _ iavldb.DB = (*treeDB)(nil)
@@ -39,6 +50,7 @@ func (t *treeDB) Get(key []byte) ([]byte, error) {
 	if value == nil {
 		value = []byte{} // nil would mean that there is none
 	}
+	t.cached(value)
 	return value, nil
 }
 
@@ -59,24 +71,29 @@ func (t *treeDB) ReverseIterator(start, end []byte) (corestore.Iterator, error) 
 }
 
 // NewBatch returns a batch that adds to the pending one.
-func (t *treeDB) NewBatch() corestore.Batch { return treeBatch{t.pending} }
+func (t *treeDB) NewBatch() corestore.Batch { return treeBatch{t} }
 
 // NewBatchWithSize returns a batch that adds to the pending one.
-func (t *treeDB) NewBatchWithSize(int) corestore.Batch { return treeBatch{t.pending} }
+func (t *treeDB) NewBatchWithSize(int) corestore.Batch { return treeBatch{t} }
 
 // Close does nothing: the executor owns the database.
 func (t *treeDB) Close() error { return nil }
 
 // treeBatch forwards to the pending batch. Its size is always zero, so that iavl
 // never decides to write half of a version.
-type treeBatch struct{ pending *leveldb.Batch }
+type treeBatch struct{ db *treeDB }
 
-func (b treeBatch) Set(key, value []byte) error { b.pending.Put(key, value); return nil }
-func (b treeBatch) Delete(key []byte) error     { b.pending.Delete(key); return nil }
-func (treeBatch) Write() error                  { return nil }
-func (treeBatch) WriteSync() error              { return nil }
-func (treeBatch) Close() error                  { return nil }
-func (treeBatch) GetByteSize() (int, error)     { return 0, nil }
+func (b treeBatch) Set(key, value []byte) error {
+	b.db.pending.Put(key, value)
+	b.db.cached(value)
+	return nil
+}
+
+func (b treeBatch) Delete(key []byte) error { b.db.pending.Delete(key); return nil }
+func (treeBatch) Write() error              { return nil }
+func (treeBatch) WriteSync() error          { return nil }
+func (treeBatch) Close() error              { return nil }
+func (treeBatch) GetByteSize() (int, error) { return 0, nil }
 
 // treeIterator stands on an entry from the start, as iavl expects.
 type treeIterator struct {
