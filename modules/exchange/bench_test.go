@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	mocknet "github.com/libp2p/go-libp2p/p2p/net/mock"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tandem-node/tandem/modules/block"
@@ -55,4 +57,33 @@ func BenchmarkCatchUp(b *testing.B) {
 			b.ReportMetric(float64(used.Microseconds())/total, "cpu-µs/block")
 		})
 	}
+}
+
+// BenchmarkCatchUpFar is a link with 50 ms round trip; only headers, so that it
+// shows whether enough is in flight.
+func BenchmarkCatchUpFar(b *testing.B) {
+	const n = 20_000
+	c := testutil.NewChain(chainID)
+	bs := c.Blocks(n, 0)
+	var wall time.Duration
+	for b.Loop() {
+		net := mocknet.New()
+		net.SetLinkDefaults(mocknet.LinkOptions{Latency: 25 * time.Millisecond})
+		machines := make([]*machine, 2)
+		for i := range machines {
+			h, err := net.GenPeer()
+			require.NoError(b, err)
+			ps, err := pubsub.NewGossipSub(b.Context(), h)
+			require.NoError(b, err)
+			machines[i] = &machine{host: h, ps: ps}
+		}
+		require.NoError(b, net.LinkAll())
+		headerNodeOn(b, machines[0], c, bs)
+		dst := headerNodeOn(b, machines[1], c, nil)
+		at := time.Now()
+		connect(b, machines[1], machines[0])
+		dst.store.reaches(b, n)
+		wall += time.Since(at)
+	}
+	b.ReportMetric(float64(b.N)*n/wall.Seconds(), "blocks/s")
 }

@@ -26,6 +26,7 @@ func (s *puller[H]) askHeads(ctx context.Context, now time.Time) time.Time {
 	for _, p := range due {
 		s.wg.Go(func() {
 			a := s.head(ctx, p)
+			s.done(a)
 			s.post(ctx, func() { s.claimed(ctx, p, a) })
 		})
 	}
@@ -73,6 +74,7 @@ func (s *puller[H]) probe(ctx context.Context, p peer.ID, height uint64) {
 	s.probing = true
 	s.wg.Go(func() {
 		a := s.fetch(ctx, p, span{from: height, to: height + 1})
+		s.done(a)
 		s.post(ctx, func() {
 			s.probing = false
 			if len(a.items) == 1 {

@@ -48,6 +48,9 @@ func (e *Exchange[H]) fetch(ctx context.Context, p peer.ID, s span) answer[H] {
 	return a
 }
 
+// done gives back the bytes of an answer that was handed on or dropped.
+func (e *Exchange[H]) done(a answer[H]) { e.status.reading.Add(-a.bytes) }
+
 // head asks one peer for its newest item.
 func (e *Exchange[H]) head(ctx context.Context, p peer.ID) answer[H] {
 	a := e.ask(ctx, p, request{amount: 1})
@@ -109,7 +112,8 @@ func (e *Exchange[H]) ask(ctx context.Context, p peer.ID, r request) answer[H] {
 	return a
 }
 
-// read takes up to amount items off a stream.
+// read takes up to amount items off a stream. Their bytes count as being read
+// until the caller gives them back.
 func (e *Exchange[H]) read(s network.Stream, bufs *buffers, amount int) answer[H] {
 	var a answer[H]
 	r := bufs.reader(&moving{stream: s, patience: e.cfg.RequestTimeout})
@@ -142,8 +146,9 @@ func (e *Exchange[H]) read(s network.Stream, bufs *buffers, amount int) answer[H
 		}
 		a.items = append(a.items, item)
 		a.bytes += int64(len(body))
-		if a.bytes >= int64(e.cfg.ResponseBytes) {
-			return a
+		reading := e.status.reading.Add(int64(len(body)))
+		if a.bytes >= int64(e.cfg.ResponseBytes) || reading+e.status.queued.Load() >= int64(e.cfg.QueueBytes) {
+			return a // the rest is asked for again
 		}
 	}
 	return a

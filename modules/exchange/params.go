@@ -43,9 +43,10 @@ type HeaderParams struct {
 	Log       *zap.Logger
 	Tracer    trace.Tracer
 	// Conflicts hears of two headers of one height, both signed by the proposer.
-	// It must not block. The peer is the one that sent the second.
+	// It must neither block nor call back. The peer is the one that sent the second.
 	Conflicts func(*block.Conflict[*block.SignedHeader], peer.ID)
-	// Blame hears of peers that sent what no honest peer sends. It must not block.
+	// Blame hears of peers that sent what no honest peer sends. It must
+	// neither block nor call back.
 	Blame func(peer.ID, error)
 }
 
@@ -64,9 +65,11 @@ type DataParams struct {
 	Config       Config
 	Log          *zap.Logger
 	Tracer       trace.Tracer
-	// Conflicts hears of two data items of one height. It must not block.
+	// Conflicts hears of two data items of one height. It must neither block nor
+	// call back.
 	Conflicts func(*block.Conflict[*block.Data], peer.ID)
-	// Blame hears of peers that sent what no honest peer sends. It must not block.
+	// Blame hears of peers that sent what no honest peer sends. It must
+	// neither block nor call back.
 	Blame func(peer.ID, error)
 }
 

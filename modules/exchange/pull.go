@@ -51,6 +51,7 @@ func (s *puller[H]) send(ctx context.Context, c *chunk[H], p peer.ID) {
 		defer cancel()
 		a := s.fetch(mine, p, sp)
 		s.post(ctx, func() { s.received(c, a) })
+		s.done(a)
 	})
 }
 

@@ -46,7 +46,8 @@ type status struct {
 	lastErr  string
 	progress time.Time
 	inFlight atomic.Int64
-	queued   atomic.Int64
+	queued   atomic.Int64 // bytes fetched, not yet appended
+	reading  atomic.Int64 // bytes of answers under way
 }
 
 func (s *status) fail(err error) {

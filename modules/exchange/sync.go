@@ -46,6 +46,10 @@ type chunk[H Item[H]] struct {
 	cancel context.CancelFunc
 }
 
+// peerEvents is how many peer events may wait while the store is busy; when they
+// are too many libp2p waits.
+const peerEvents = 256
+
 func newPuller[H Item[H]](e *Exchange[H]) *puller[H] {
 	return &puller[H]{Exchange: e, outcomes: make(chan func(), 4*e.cfg.InFlight), average: 1 << 10}
 }
@@ -54,7 +58,7 @@ func newPuller[H Item[H]](e *Exchange[H]) *puller[H] {
 func (s *puller[H]) run(ctx context.Context) error {
 	sub, err := s.host.EventBus().Subscribe([]any{
 		new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerProtocolsUpdated), new(event.EvtPeerConnectednessChanged),
-	}, eventbus.Name("exchange "+s.kind.String()))
+	}, eventbus.Name("exchange "+s.kind.String()), eventbus.BufSize(peerEvents))
 	if err != nil {
 		return fmt.Errorf("subscribe to peer events: %w", err)
 	}
