@@ -49,6 +49,11 @@ func (a *assembler) add(ctx context.Context, f *found) {
 	}
 	for _, h := range f.unknown {
 		a.quarantine.addHeader(h)
+		if height := h.header.Height(); height <= a.swept {
+			if stored, err := a.storedHeader(ctx, height); err == nil {
+				a.recheck(ctx, height, stored)
+			}
+		}
 	}
 	for _, d := range f.data {
 		if !d.bad {
@@ -235,7 +240,7 @@ func (a *assembler) sweep(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		a.recheck(ctx, height)
+		a.recheck(ctx, height, stored)
 		a.sweepHeaders(height, stored)
 		a.sweepData(height, stored)
 	}
@@ -286,17 +291,21 @@ func (a *assembler) claimedByPending(i *dataItem) bool {
 }
 
 // recheck judges headers again whose proposer was not known when they were read.
-func (a *assembler) recheck(ctx context.Context, height uint64) {
+// The store vouches for the proposer of the header it holds.
+func (a *assembler) recheck(ctx context.Context, height uint64, stored *block.SignedHeader) {
 	if len(a.quarantine.headers[height]) == 0 {
 		return
 	}
 	expected := a.p.Proposers.Expected(height)
-	if len(expected) == 0 {
+	if len(expected) == 0 && stored == nil {
 		return
 	}
 	for _, i := range a.quarantine.takeHeaders(height) {
+		same := stored != nil && stored.Digest() == i.header.Digest()
 		switch {
-		case string(expected) != string(i.header.Header.ProposerAddress):
+		case !same && len(expected) == 0:
+			a.quarantine.addHeader(i)
+		case !same && string(expected) != string(i.header.Header.ProposerAddress):
 			a.junk[junkProposer]++
 		case !verifyHeader(i):
 			a.junk[junkSignature]++

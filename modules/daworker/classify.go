@@ -185,10 +185,10 @@ func peek(b []byte, chain string) (looksHeader, looksData bool) {
 			return
 		}
 		each(inner, func(num protowire.Number, field []byte) {
-			switch num {
-			case 12:
+			if num == 12 {
 				looksHeader = looksHeader || string(field) == chain
-			case 1:
+			}
+			if num == 1 {
 				each(field, func(num protowire.Number, id []byte) {
 					looksData = looksData || num == 1 && string(id) == chain
 				})
@@ -206,7 +206,7 @@ func each(b []byte, fn func(num protowire.Number, v []byte)) {
 		if n < 0 {
 			return
 		}
-		m := 0
+		var m int
 		if typ == protowire.BytesType {
 			var v []byte
 			if v, m = protowire.ConsumeBytes(b[n:]); m >= 0 {

@@ -87,7 +87,7 @@ func appendTo[H header.Header[H]](ctx context.Context, s Store[H], items []H) (i
 // linked returns pending headers that follow the stored ones, as many as go
 // into one append.
 func (a *assembler) linked(ctx context.Context, from uint64) ([]*block.SignedHeader, error) {
-	a.recheck(ctx, from)
+	a.recheck(ctx, from, nil)
 	if len(a.pending.headers[from]) == 0 {
 		return nil, nil
 	}
@@ -105,7 +105,7 @@ func (a *assembler) linked(ctx context.Context, from uint64) ([]*block.SignedHea
 	)
 	for height := from; len(batch) < appendItems && size < appendBytes; height++ {
 		if height > from {
-			a.recheck(ctx, height)
+			a.recheck(ctx, height, nil)
 		}
 		next := a.follower(prev, height, now)
 		if next == nil {

@@ -58,6 +58,17 @@ func (f *fakeDA) put(height uint64, blobs ...da.Blob) {
 	})
 }
 
+// polls returns how often the head was asked for; reads returns the heights read.
+func (f *fakeDA) polls() (n int) {
+	f.set(func() { n = f.heads })
+	return n
+}
+
+func (f *fakeDA) reads() (heights []uint64) {
+	f.set(func() { heights = slices.Clone(f.asked) })
+	return heights
+}
+
 func (f *fakeDA) Head(context.Context) (da.Head, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -211,6 +222,18 @@ func (s *memStore[H]) put(hs ...H) error {
 	return nil
 }
 
+func (s *memStore[H]) at(height uint64) H {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.items[height]
+}
+
+func (s *memStore[H]) writes() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.appends
+}
+
 func (s *memStore[H]) truncate(to uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -246,6 +269,18 @@ func (s *fakeSink) Include(_ context.Context, incs []block.Inclusion, cursor uin
 		}
 		return nil
 	})
+}
+
+func (s *fakeSink) reports() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls
+}
+
+func (s *fakeSink) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
 }
 
 func (s *fakeSink) at() uint64 {
@@ -325,8 +360,8 @@ func (e *env) requireAll(t require.TestingT, bs []block.Block) {
 	require.Equal(t, bs[len(bs)-1].Height(), e.headers.Height(), "header head")
 	require.Equal(t, bs[len(bs)-1].Height(), e.data.Height(), "data head")
 	for _, b := range bs {
-		require.Equal(t, b.Header.Digest(), e.headers.items[b.Height()].Digest())
-		require.Equal(t, b.Data.Digest(), e.data.items[b.Height()].Digest())
+		require.Equal(t, b.Header.Digest(), e.headers.at(b.Height()).Digest())
+		require.Equal(t, b.Data.Digest(), e.data.at(b.Height()).Digest())
 		require.NotZero(t, e.sink.where(b.Height(), block.KindHeader, b.Header.Digest()), "header %d", b.Height())
 		if !b.Header.IsEmpty() {
 			require.NotZero(t, e.sink.where(b.Height(), block.KindData, b.Data.Commitment()), "data %d", b.Height())

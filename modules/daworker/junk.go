@@ -47,7 +47,7 @@ func (j *junk) byName() map[string]uint64 {
 	out := make(map[string]uint64)
 	for i, n := range j {
 		if n > 0 {
-			out[reason(i).String()] = n //nolint:gosec // i is below reasons
+			out[reason(i).String()] = n
 		}
 	}
 	return out

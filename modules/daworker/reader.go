@@ -22,6 +22,9 @@ var (
 	errWalkBack = errors.New("da: cursor walked back")
 )
 
+// attrHeights says how many DA heights a span covers.
+const attrHeights = "da.height_count"
+
 // prunedPolls is how many block times pass between looks at a pruned height.
 const prunedPolls = 10
 
@@ -44,7 +47,8 @@ type reader struct {
 	floor    uint64 // as handed over last
 	walkedAt uint64 // block height for which strangers' data was looked for again
 	head     da.Head
-	behind   bool // the head is below what was read
+	told     uint64 // newest height taken from the stream
+	behind   bool   // the head is below what was read
 
 	pollAt    time.Time // when to ask for the head
 	notBefore time.Time // reading is backed off until then
@@ -109,9 +113,12 @@ func (r *reader) round(ctx context.Context) error {
 // look learns the head from the stream or, when that is silent, by asking.
 func (r *reader) look(ctx context.Context) error {
 	now := time.Now()
-	if told := r.watch.head.Load(); told > r.head.Height && r.watch.alive.Load() {
-		r.head, r.behind = da.Head{Height: told}, false
-		r.pollAt = now.Add(silentBlocks * r.p.Config.PollInterval)
+	if told := r.watch.head.Load(); told != r.told {
+		r.told = told
+		if told > r.head.Height {
+			r.head, r.behind = da.Head{Height: told}, false
+			r.pollAt = now.Add(silentBlocks * r.p.Config.PollInterval)
+		}
 	}
 	if now.Before(r.pollAt) {
 		return nil
@@ -148,12 +155,13 @@ func (r *reader) read(ctx context.Context) error {
 	if r.head.Height > from && r.phase != PhasePruned {
 		r.phase = PhaseCatchUp
 	}
+	blobs, read := r.asm.stats.Blobs, r.asm.stats.Heights
 	err := r.win.run(ctx, from, r.head.Height)
 	if span.IsRecording() {
 		span.SetAttributes(
-			attribute.Int64(names.AttrDAHeight, int64(from)),               //nolint:gosec // a trace attribute
-			attribute.Int64(names.AttrDAHeight+"_end", int64(r.next)),      //nolint:gosec // a trace attribute
-			attribute.Int64(names.AttrBlobCount, int64(r.asm.stats.Blobs)), //nolint:gosec // a trace attribute
+			attribute.Int64(names.AttrDAHeight, int64(from)),                     //nolint:gosec // a trace attribute
+			attribute.Int64(attrHeights, int64(r.asm.stats.Heights-read)),        //nolint:gosec // a trace attribute
+			attribute.Int64(names.AttrBlobCount, int64(r.asm.stats.Blobs-blobs)), //nolint:gosec // a trace attribute
 		)
 		if err != nil {
 			span.SetStatus(codes.Error, err.Error())
@@ -180,9 +188,7 @@ func (r *reader) fetch(ctx context.Context, height uint64) (*found, error) {
 func (r *reader) hand(ctx context.Context, group []*found) error {
 	verify(group)
 	for _, f := range group {
-		if f.junk.total() > 0 {
-			r.p.Log.Debug("junk on da", zap.Uint64("da_height", f.height), zap.Any("reasons", f.junk.byName()))
-		}
+		r.logJunk(f)
 		r.asm.add(ctx, f)
 		r.next = f.height + 1
 	}
@@ -205,6 +211,16 @@ func (r *reader) hand(ctx context.Context, group []*found) error {
 		return errWalkBack
 	}
 	return nil
+}
+
+func (r *reader) logJunk(f *found) {
+	n := f.junk.total()
+	if n == 0 {
+		return
+	}
+	if entry := r.p.Log.Check(zap.DebugLevel, "junk on da"); entry != nil {
+		entry.Write(zap.Uint64("da_height", f.height), zap.Uint64("blobs", n), zap.Any("reasons", f.junk.byName()))
+	}
 }
 
 // flush appends what can be appended, then reports it together with the cursor.

@@ -22,7 +22,7 @@ const (
 // Status is a snapshot of what the worker knows.
 type Status struct {
 	Phase  Phase
-	Head   da.Head // newest DA height the endpoint told of
+	Head   da.Head // newest DA height the endpoint told of; without a time when its stream did
 	Cursor uint64  // next DA height to read
 	Floor  uint64  // DA height a restart reads from; at most Cursor
 	// LastOK is when the endpoint last answered; zero when it never did.

@@ -59,9 +59,9 @@ func collect(group []*found) []check {
 // so they are then checked one by one; batches are small so that one forged item
 // costs its neighbours little.
 func verifyPart(checks []check) {
-	const batch = 64
+	const most = 64
 	for len(checks) > 0 {
-		part := checks[:min(batch, len(checks))]
+		part := checks[:min(most, len(checks))]
 		checks = checks[len(part):]
 		if len(part) > 1 && verifyBatch(part) {
 			continue
@@ -90,43 +90,13 @@ func verifyHeader(i *headerItem) bool {
 // verifyBatch applies the rule of package block (ZIP-215) to all at once. The
 // items' keys were matched with their addresses by classify.
 func verifyBatch(checks []check) bool {
-	var (
-		options = &ed25519.Options{Verify: ed25519.VerifyOptionsZIP_215}
-		v       = ed25519.NewBatchVerifierWithCapacity(2 * len(checks))
-		key     string
-		full    *ed25519.ExpandedPublicKey
-	)
-	add := func(signer block.Signer, message, signature []byte) bool {
-		raw := signer.RawPubKey()
-		if raw == nil {
-			return false
-		}
-		if full == nil || string(raw) != key {
-			var err error
-			if full, err = ed25519.NewExpandedPublicKey(raw); err != nil {
-				return false
-			}
-			key = string(raw)
-		}
-		v.AddExpandedWithOptions(full, message, signature, options)
-		return true
-	}
+	v := batch{verifier: ed25519.NewBatchVerifierWithCapacity(2 * len(checks))}
 	for i := range checks {
-		ok := true
-		if h := checks[i].header; h != nil {
-			ok = add(h.header.Signer, h.header.Payload(), h.header.Signature)
-			if ok && len(h.envelope) > 0 {
-				ok = add(h.header.Signer, h.header.Encode(), h.envelope)
-			}
-		} else {
-			s := checks[i].data.signed
-			ok = add(s.Signer, s.Data.Encode(), s.Signature)
-		}
-		if !ok {
+		if !v.add(&checks[i]) {
 			return false
 		}
 	}
-	if !v.VerifyBatchOnly(nil) {
+	if !v.verifier.VerifyBatchOnly(nil) {
 		return false
 	}
 	for i := range checks {
@@ -136,6 +106,42 @@ func verifyBatch(checks []check) bool {
 			checks[i].data.signed = block.SignedData{}
 		}
 	}
+	return true
+}
+
+// batch collects signatures, nearly all by one key, which is prepared once.
+type batch struct {
+	verifier *ed25519.BatchVerifier
+	raw      string
+	key      *ed25519.ExpandedPublicKey
+}
+
+func (b *batch) add(c *check) bool {
+	if c.data != nil {
+		s := &c.data.signed
+		return b.entry(s.Signer, s.Data.Encode(), s.Signature)
+	}
+	h := c.header.header
+	if !b.entry(h.Signer, h.Payload(), h.Signature) {
+		return false
+	}
+	return len(c.header.envelope) == 0 || b.entry(h.Signer, h.Encode(), c.header.envelope)
+}
+
+func (b *batch) entry(signer block.Signer, message, signature []byte) bool {
+	raw := signer.RawPubKey()
+	if raw == nil {
+		return false
+	}
+	if b.key == nil || string(raw) != b.raw {
+		key, err := ed25519.NewExpandedPublicKey(raw)
+		if err != nil {
+			return false
+		}
+		b.key, b.raw = key, string(raw)
+	}
+	options := &ed25519.Options{Verify: ed25519.VerifyOptionsZIP_215}
+	b.verifier.AddExpandedWithOptions(b.key, message, signature, options)
 	return true
 }
 

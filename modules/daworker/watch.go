@@ -55,6 +55,7 @@ func (w *watcher) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.head.Store(0) // another endpoint may be behind
 	silence := time.NewTimer(silentBlocks * w.interval)
 	defer silence.Stop()
 	for {
@@ -68,9 +69,9 @@ func (w *watcher) follow(ctx context.Context) error {
 				return errClosed
 			}
 			silence.Reset(silentBlocks * w.interval)
+			w.alive.Store(true)
 			if height > w.head.Load() { // the only writer
 				w.head.Store(height)
-				w.alive.Store(true)
 				w.wake()
 			}
 		}

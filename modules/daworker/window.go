@@ -117,7 +117,7 @@ func (r *windowRun) step(ctx context.Context) error {
 func (r *windowRun) dispatch(ctx context.Context) {
 	for r.ask <= r.to {
 		ahead := r.asked + len(r.failed)
-		full := ahead >= 2*r.target || r.ask-r.next >= uint64(groupHeights+2*r.target) ||
+		full := ahead >= 2*r.target || len(r.ready) >= groupHeights+2*r.target ||
 			r.bytes+(ahead+1)*r.estimate > r.budget
 		if full && r.ask > r.next {
 			return

@@ -106,7 +106,7 @@ func (w *Worker) Run(parent context.Context) error {
 		err := r.round(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil //nolint:nilerr // asked to stop
+			return nil // asked to stop
 		case errors.Is(err, da.ErrDisabled):
 			r.disabled()
 			cancel()

@@ -49,12 +49,12 @@ func TestIdlePollsOncePerInterval(t *testing.T) {
 		e := newEnv()
 		e.da.put(5)
 		_, stop := e.run(t)
-		heads, asked, calls := e.da.heads, len(e.da.asked), e.sink.calls
+		heads, asked, calls := e.da.polls(), len(e.da.reads()), e.sink.reports()
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		require.Equal(t, 600, e.da.heads-heads)
-		require.Equal(t, asked, len(e.da.asked))
-		require.Equal(t, calls, e.sink.calls)
+		require.Equal(t, 600, e.da.polls()-heads)
+		require.Len(t, e.da.reads(), asked)
+		require.Equal(t, calls, e.sink.reports())
 		require.NoError(t, stop())
 	})
 }
@@ -67,7 +67,7 @@ func TestStreamWakesAndReplacesPolls(t *testing.T) {
 		e.da.watch = func(context.Context) (<-chan uint64, error) { return stream, nil }
 		e.da.put(1)
 		_, stop := e.run(t)
-		heads := e.da.heads
+		heads := e.da.polls()
 		var bs []block.Block
 		for n := range 100 {
 			b := e.chain.Next([]byte{byte(n)})
@@ -78,7 +78,7 @@ func TestStreamWakesAndReplacesPolls(t *testing.T) {
 			require.Equal(t, b.Height(), e.data.Height(), "woken at once")
 			time.Sleep(6 * time.Second)
 		}
-		require.LessOrEqual(t, e.da.heads-heads, 1, "the stream makes polls needless")
+		require.LessOrEqual(t, e.da.polls()-heads, 1, "the stream makes polls needless")
 		e.requireAll(t, bs)
 		require.NoError(t, stop())
 	})
@@ -131,7 +131,7 @@ func TestOutageThenBurst(t *testing.T) {
 		s := w.Status()
 		require.Equal(t, PhaseFailing, s.Phase)
 		require.Contains(t, s.LastErr, "unavailable")
-		require.Less(t, e.da.heads, 1000, "backs off")
+		require.Less(t, e.da.polls(), 1000, "backs off")
 		e.da.set(func() { e.da.fail = nil })
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
@@ -189,7 +189,7 @@ func TestFutureHeightWaits(t *testing.T) {
 		require.Equal(t, uint64(10), w.Status().Cursor)
 		require.Equal(t, PhaseHead, w.Status().Phase)
 		require.Empty(t, w.Status().LastErr)
-		require.Less(t, len(e.da.asked), 700)
+		require.Less(t, len(e.da.reads()), 700)
 		e.da.set(func() { e.da.fail = nil })
 		time.Sleep(7 * time.Second)
 		synctest.Wait()
@@ -254,13 +254,13 @@ func TestCursorAtRestartIsExact(t *testing.T) {
 		}
 		_, stop := e.run(t)
 		require.NoError(t, stop())
-		require.Equal(t, []uint64{4, 5, 6}, e.da.asked)
-		e.da.asked = nil
+		require.Equal(t, []uint64{4, 5, 6}, e.da.reads())
+		e.da.set(func() { e.da.asked = nil })
 		for i, b := range bs[3:] {
 			e.da.put(uint64(i+7), e.header(b), e.body(b))
 		}
 		_, stop = e.run(t)
-		require.ElementsMatch(t, []uint64{7, 8, 9}, e.da.asked)
+		require.ElementsMatch(t, []uint64{7, 8, 9}, e.da.reads())
 		e.requireAll(t, bs)
 		require.NoError(t, stop())
 	})
@@ -274,7 +274,7 @@ func TestDisabledWaits(t *testing.T) {
 		w, stop := e.run(t)
 		time.Sleep(time.Hour)
 		require.Equal(t, PhaseDisabled, w.Status().Phase)
-		require.Equal(t, 1, e.da.heads)
+		require.Equal(t, 1, e.da.polls())
 		require.NoError(t, stop())
 	})
 }
@@ -286,20 +286,16 @@ func TestSinkErrors(t *testing.T) {
 		for i, b := range bs {
 			e.da.put(uint64(i+1), e.header(b), e.body(b))
 		}
-		e.sink.err = errors.New("disk is slow")
+		e.sink.fail(errors.New("disk is slow"))
 		w, stop := e.run(t)
 		require.Equal(t, PhaseFailing, w.Status().Phase)
 		require.Zero(t, e.sink.at())
-		e.sink.mu.Lock()
-		e.sink.err = nil
-		e.sink.mu.Unlock()
+		e.sink.fail(nil)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		e.requireAll(t, bs)
 		require.Equal(t, PhaseHead, w.Status().Phase)
-		e.sink.mu.Lock()
-		e.sink.err = &block.Conflict[*block.SignedHeader]{Height: 2}
-		e.sink.mu.Unlock()
+		e.sink.fail(&block.Conflict[*block.SignedHeader]{Height: 2})
 		e.da.put(4)
 		time.Sleep(7 * time.Second)
 		synctest.Wait()
@@ -338,7 +334,7 @@ func TestSharedNamespace(t *testing.T) {
 		}
 		_, stop := e.run(t)
 		e.requireAll(t, bs)
-		require.Len(t, e.da.asked, 5, "one call per height")
+		require.Len(t, e.da.reads(), 5, "one call per height")
 		require.NoError(t, stop())
 	})
 }
