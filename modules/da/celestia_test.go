@@ -136,7 +136,7 @@ func TestSignedBlobHasItsOwnCommitment(t *testing.T) {
 	require.NoError(t, err)
 	plain, err := Commit(ns, []byte("authored"))
 	require.NoError(t, err)
-	require.NotEqual(t, plain, want)
+	require.NotEqual(t, want, plain)
 	raw, err := json.Marshal([]map[string]any{{"namespace": ns[:], "data": []byte("authored"), "share_version": 1, "signer": signer, "commitment": want[:]}})
 	require.NoError(t, err)
 	c := newTestClient(t, testConfig(newEndpoint(t, canned(http.StatusOK, result(string(raw)))).URL))

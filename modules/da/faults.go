@@ -57,9 +57,28 @@ func (f *faults) currentOutage() (Outage, <-chan struct{}) {
 	return f.outage, f.changed
 }
 
-// pass lets a call through after the latency, or fails it. lose tells that the
+// waitHang returns when nothing hangs.
+func (f *faults) waitHang(ctx context.Context) error {
+	for {
+		outage, changed := f.currentOutage()
+		if outage != OutageHang {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// pass lets a call through after the latency, or fails it. It hangs in a hanging
+// outage, for open sockets too. lose tells that the
 // call is to be made but its answer to be lost.
 func (f *faults) pass(ctx context.Context, method string) (lose bool, err error) {
+	if err := f.waitHang(ctx); err != nil {
+		return false, err
+	}
 	f.mu.Lock()
 	latency := f.latency
 	hit, failed := f.draw(method)

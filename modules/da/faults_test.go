@@ -169,12 +169,12 @@ func TestControl(t *testing.T) {
 
 	status, _ = control(`{"outage":"drop","outage_for":"20ms"}`)
 	require.Equal(t, http.StatusOK, status)
-	require.Eventually(t, func() bool { return s.Status().Outage == OutageNone }, 2*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Status().Outage == OutageNone }, 10*time.Second, time.Millisecond)
 
 	// The answer may be cut off with everything else, so only what follows counts.
 	s.endOutageAfter(30 * time.Millisecond)
 	require.NoError(t, s.SetOutage(OutageRefuse))
-	require.Eventually(t, func() bool { return s.Status().Outage == OutageNone }, 2*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Status().Outage == OutageNone }, 10*time.Second, time.Millisecond)
 	_, err = newTestClient(t, testConfig(s.URL())).Head(t.Context())
 	require.NoError(t, err)
 }

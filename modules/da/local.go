@@ -22,19 +22,11 @@ type localClient struct {
 // begin does what the transport and every method do first. The returned error
 // has its class already.
 func (c *localClient) begin(ctx context.Context, method string) (n *node, lose bool, err error) {
-	for {
-		outage, changed := c.server.faults.currentOutage()
-		if outage == OutageNone {
-			break
-		}
-		if outage != OutageHang {
-			return nil, false, fmt.Errorf("%s: %w: outage", method, ErrUnavailable)
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, false, ctx.Err()
-		}
+	if err := c.server.faults.waitHang(ctx); err != nil {
+		return nil, false, err
+	}
+	if outage, _ := c.server.faults.currentOutage(); outage != OutageNone {
+		return nil, false, fmt.Errorf("%s: %w: outage", method, ErrUnavailable)
 	}
 	n, err = c.server.opened()
 	if err != nil {
@@ -184,7 +176,7 @@ func (c *localClient) Watch(ctx context.Context) (<-chan uint64, error) {
 				return
 			case <-changed:
 			case height, ok := <-sub.heights:
-				if !ok {
+				if !ok || n.faults.waitHang(ctx) != nil {
 					return
 				}
 				offer(out, height)

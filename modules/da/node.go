@@ -32,6 +32,7 @@ type node struct {
 	*ledger
 	faults  *faults
 	chainID string
+	compat  bool // see ServerConfig.EvNodeCompat
 }
 
 // newTx checks a submission as a node and its validator do.

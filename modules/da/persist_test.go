@@ -2,11 +2,9 @@ package da
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
-	"strings"
 	"testing"
 	"time"
 
@@ -81,10 +79,10 @@ func TestStoreInUse(t *testing.T) {
 }
 
 func TestStoreIsCorrupt(t *testing.T) {
-	for name, damage := range map[string]func(t *testing.T, l *ledger){
-		"meta":    func(t *testing.T, l *ledger) { require.NoError(t, l.db.Put([]byte{keyMeta}, []byte{1}, nil)) },
-		"times":   func(t *testing.T, l *ledger) { require.NoError(t, l.db.Put(heightKey(keySegment, 1), []byte{1}, nil)) },
-		"no time": func(t *testing.T, l *ledger) { require.NoError(t, l.db.Delete(heightKey(keySegment, 1), nil)) },
+	for name, damage := range map[string]func(l *ledger) error{
+		"meta":    func(l *ledger) error { return l.db.Put([]byte{keyMeta}, []byte{1}, nil) },
+		"times":   func(l *ledger) error { return l.db.Put(heightKey(keySegment, 1), []byte{1}, nil) },
+		"no time": func(l *ledger) error { return l.db.Delete(heightKey(keySegment, 1), nil) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -92,7 +90,7 @@ func TestStoreIsCorrupt(t *testing.T) {
 			require.NoError(t, err)
 			_, err = l.produce(time.Now())
 			require.NoError(t, err)
-			damage(t, l)
+			require.NoError(t, damage(l))
 			require.NoError(t, l.close())
 			require.NoError(t, l.close())
 			_, err = openLedger(dir, time.Second)
@@ -118,7 +116,7 @@ func TestChild(t *testing.T) {
 		if err != nil {
 			return
 		}
-		fmt.Printf("posted %d %d\n", height, 1+i%3000)
+		fmt.Fprintf(os.Stdout, "posted %d %d\n", height, 1+i%3000)
 	}
 }
 
@@ -137,7 +135,7 @@ func TestKill(t *testing.T) {
 			var height uint64
 			var size int
 			if _, err := fmt.Sscanf(lines.Text(), "posted %d %d", &height, &size); err != nil {
-				require.False(t, strings.Contains(lines.Text(), "FAIL"), lines.Text())
+				require.NotContains(t, lines.Text(), "FAIL")
 				continue
 			}
 			announced[height] = append(announced[height], size)
@@ -234,7 +232,7 @@ func TestClosedLedger(t *testing.T) {
 	_, err = l.produce(time.Now())
 	require.ErrorIs(t, err, errLedgerClosed)
 	require.ErrorIs(t, l.submit(tx), errLedgerClosed)
-	require.ErrorIs(t, l.reach(context.Background(), 1, false), errLedgerClosed)
+	require.ErrorIs(t, l.reach(t.Context(), 1, false), errLedgerClosed)
 	require.ErrorIs(t, l.prune(1), errLedgerClosed)
 	require.ErrorIs(t, l.scan(1, Namespace{}, nil), errLedgerClosed)
 	_, err = l.header(1)

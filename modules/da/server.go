@@ -114,7 +114,7 @@ func (s *Server) openNode() (*node, error) {
 	if err != nil {
 		return nil, errors.Join(err, l.close())
 	}
-	return &node{ledger: l, faults: s.faults, chainID: s.cfg.ChainID}, nil
+	return &node{ledger: l, faults: s.faults, chainID: s.cfg.ChainID, compat: s.cfg.EvNodeCompat}, nil
 }
 
 // newHandler is the whole HTTP side: control, outages, limits, JSON-RPC.

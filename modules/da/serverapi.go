@@ -70,6 +70,9 @@ func (a blobAPI) GetAll(ctx context.Context, height uint64, namespaces []rpcName
 	if err := a.enter(ctx, "blob", "GetAll", permRead); err != nil {
 		return nil, err
 	}
+	if height == 0 && a.compat {
+		return nil, nil
+	}
 	asked := make([]Namespace, len(namespaces))
 	for i, ns := range namespaces {
 		asked[i] = Namespace(ns)
@@ -144,7 +147,7 @@ func stream[T any](ctx context.Context, n *node, event func(height uint64) (T, e
 			case <-ctx.Done():
 				return
 			case height, ok := <-sub.heights:
-				if !ok {
+				if !ok || n.faults.waitHang(ctx) != nil {
 					return
 				}
 				ev, err := event(height)
@@ -175,16 +178,23 @@ func (n *node) headers(height uint64) (ledgerHeader, *ledgerHeader, error) {
 // headerAPI are the header methods.
 type headerAPI struct{ *access }
 
-func (a headerAPI) extended(height uint64) (*extendedHeader, error) {
+// extended is a header as it is answered: its type depends on the mode.
+func (a headerAPI) extended(height uint64) (any, error) {
 	h, last, err := a.headers(height)
 	if err != nil {
 		return nil, err
 	}
-	return extend(a.chainID, h, last), nil
+	if !a.compat {
+		return extend[quoted](a.chainID, h, last), nil
+	}
+	out := extend[uint64](a.chainID, h, last)
+	top := quoted(h.height)
+	out.Height, out.Time = &top, &h.time
+	return out, nil
 }
 
 // NetworkHead returns the newest header.
-func (a headerAPI) NetworkHead(ctx context.Context) (*extendedHeader, error) {
+func (a headerAPI) NetworkHead(ctx context.Context) (any, error) {
 	if err := a.enter(ctx, "header", "NetworkHead", permRead); err != nil {
 		return nil, err
 	}
@@ -193,7 +203,7 @@ func (a headerAPI) NetworkHead(ctx context.Context) (*extendedHeader, error) {
 }
 
 // LocalHead is the same: this node is never behind itself.
-func (a headerAPI) LocalHead(ctx context.Context) (*extendedHeader, error) {
+func (a headerAPI) LocalHead(ctx context.Context) (any, error) {
 	if err := a.enter(ctx, "header", "LocalHead", permRead); err != nil {
 		return nil, err
 	}
@@ -202,7 +212,7 @@ func (a headerAPI) LocalHead(ctx context.Context) (*extendedHeader, error) {
 }
 
 // Tail returns the lowest header that is kept.
-func (a headerAPI) Tail(ctx context.Context) (*extendedHeader, error) {
+func (a headerAPI) Tail(ctx context.Context) (any, error) {
 	if err := a.enter(ctx, "header", "Tail", permRead); err != nil {
 		return nil, err
 	}
@@ -211,7 +221,7 @@ func (a headerAPI) Tail(ctx context.Context) (*extendedHeader, error) {
 }
 
 // GetByHeight returns a header; it waits for the one right above the head.
-func (a headerAPI) GetByHeight(ctx context.Context, height uint64) (*extendedHeader, error) {
+func (a headerAPI) GetByHeight(ctx context.Context, height uint64) (any, error) {
 	if err := a.enter(ctx, "header", "GetByHeight", permRead); err != nil {
 		return nil, err
 	}
@@ -222,7 +232,7 @@ func (a headerAPI) GetByHeight(ctx context.Context, height uint64) (*extendedHea
 }
 
 // WaitForHeight returns a header once it is there.
-func (a headerAPI) WaitForHeight(ctx context.Context, height uint64) (*extendedHeader, error) {
+func (a headerAPI) WaitForHeight(ctx context.Context, height uint64) (any, error) {
 	if err := a.enter(ctx, "header", "WaitForHeight", permRead); err != nil {
 		return nil, err
 	}
@@ -265,7 +275,7 @@ func (a headerAPI) SyncState(ctx context.Context) (syncState, error) {
 }
 
 // Subscribe sends every header from the next one on.
-func (a headerAPI) Subscribe(ctx context.Context) (<-chan *extendedHeader, error) {
+func (a headerAPI) Subscribe(ctx context.Context) (<-chan any, error) {
 	if err := a.enter(ctx, "header", "Subscribe", permRead); err != nil {
 		return nil, err
 	}

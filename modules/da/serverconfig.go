@@ -34,6 +34,10 @@ type ServerConfig struct {
 	BlockTime time.Duration `koanf:"block_time"`
 	// AuthToken is the bearer token that may read and write. Empty allows everyone.
 	AuthToken string `koanf:"auth_token"`
+	// EvNodeCompat answers as the mock of ev-node does where the client of ev-node
+	// v1.2.3 needs it and a real node differs: there are no blobs at height 0,
+	// where that node begins to read, and the header methods send numbers.
+	EvNodeCompat bool `koanf:"ev_node_compat"`
 	// Latency is added to every call.
 	Latency time.Duration `koanf:"latency"`
 	// Outage is none, refuse, drop or hang.

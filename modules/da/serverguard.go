@@ -58,21 +58,11 @@ func (s *Server) guard(next http.Handler) http.Handler {
 // unanswered tells whether a request is to end without an answer; it returns
 // when the outage is over or the client is gone.
 func (s *Server) unanswered(r *http.Request) bool {
-	for {
-		outage, changed := s.faults.currentOutage()
-		switch outage {
-		case OutageDrop, OutageRefuse:
-			return true
-		case OutageHang:
-		default:
-			return false
-		}
-		select {
-		case <-changed:
-		case <-r.Context().Done():
-			return true
-		}
+	if err := s.faults.waitHang(r.Context()); err != nil {
+		return true
 	}
+	outage, _ := s.faults.currentOutage()
+	return outage != OutageNone
 }
 
 // serveSocket serves a WebSocket connection until an outage ends it.

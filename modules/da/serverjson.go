@@ -134,10 +134,10 @@ type rawHeader[N quoted | uint64] struct {
 
 // extendedHeader is the answer of the header methods. There are no validators
 // behind the local chain, so nothing on it can be verified as consensus.
-type extendedHeader struct {
-	Header rawHeader[quoted] `json:"header"`
+type extendedHeader[N quoted | uint64] struct {
+	Header rawHeader[N] `json:"header"`
 	Commit struct {
-		Height     quoted     `json:"height"`
+		Height     N          `json:"height"`
 		Round      int32      `json:"round"`
 		BlockID    blockID    `json:"block_id"`
 		Signatures []struct{} `json:"signatures"`
@@ -150,6 +150,9 @@ type extendedHeader struct {
 		RowRoots    [][]byte `json:"row_roots"`
 		ColumnRoots [][]byte `json:"column_roots"`
 	} `json:"dah"`
+	// The top level has these in compatibility mode only.
+	Height *quoted    `json:"height,omitempty"`
+	Time   *time.Time `json:"time,omitempty"`
 }
 
 // blobEvent is one event of blob.Subscribe. Its keys are capitalised and its
@@ -191,9 +194,9 @@ func encodeHeader[N quoted | uint64](chainID string, h ledgerHeader, last *ledge
 }
 
 // extend wraps a header as the header methods answer it.
-func extend(chainID string, h ledgerHeader, last *ledgerHeader) *extendedHeader {
-	out := &extendedHeader{Header: encodeHeader[quoted](chainID, h, last)}
-	out.Commit.Height = quoted(h.height)
+func extend[N quoted | uint64](chainID string, h ledgerHeader, last *ledgerHeader) *extendedHeader[N] {
+	out := &extendedHeader[N]{Header: encodeHeader[N](chainID, h, last)}
+	out.Commit.Height = N(h.height)
 	out.Commit.BlockID = newBlockID(h.hash(chainID))
 	out.Commit.Signatures = []struct{}{}
 	out.ValidatorSet.Validators = []struct{}{}

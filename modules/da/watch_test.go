@@ -24,8 +24,7 @@ func socket(t *testing.T, script func(ctx context.Context, c *websocket.Conn)) s
 	return e.URL
 }
 
-func say(t *testing.T, ctx context.Context, c *websocket.Conn, frames ...string) {
-	t.Helper()
+func say(ctx context.Context, c *websocket.Conn, frames ...string) {
 	for _, f := range frames {
 		if err := c.Write(ctx, websocket.MessageText, []byte(f)); err != nil {
 			return
@@ -43,7 +42,7 @@ func TestWatchReadsBothEncodings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			url := socket(t, func(ctx context.Context, c *websocket.Conn) {
 				_, _, _ = c.Read(ctx)
-				say(t, ctx, c,
+				say(ctx, c,
 					`{"id":1,"jsonrpc":"2.0","result":1}`,
 					`{"jsonrpc":"2.0","method":"xrpc.ch.val","params":[1]}`,
 					`{"jsonrpc":"2.0","method":"xrpc.ch.val","params":[1,{}]}`,
@@ -69,10 +68,10 @@ func TestWatchFallsBackToBlobEvents(t *testing.T) {
 	url := socket(t, func(ctx context.Context, c *websocket.Conn) {
 		_, raw, _ := c.Read(ctx)
 		methods <- string(raw)
-		say(t, ctx, c, refusal(-32601, "method 'header.Subscribe' not found"))
+		say(ctx, c, refusal(-32601, "method 'header.Subscribe' not found"))
 		_, raw, _ = c.Read(ctx)
 		methods <- string(raw)
-		say(t, ctx, c, `{"id":2,"jsonrpc":"2.0","result":1}`, `{"jsonrpc":"2.0","method":"xrpc.ch.val","params":[1,{"blobs":null,"height":7}]}`)
+		say(ctx, c, `{"id":2,"jsonrpc":"2.0","result":1}`, `{"jsonrpc":"2.0","method":"xrpc.ch.val","params":[1,{"blobs":null,"height":7}]}`)
 		_, _, _ = c.Read(ctx)
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -89,16 +88,16 @@ func TestWatchEnds(t *testing.T) {
 	const reply = `{"id":1,"jsonrpc":"2.0","result":1}`
 	for name, script := range map[string]func(ctx context.Context, c *websocket.Conn){
 		"stream closed, socket open": func(ctx context.Context, c *websocket.Conn) {
-			say(t, ctx, c, reply, `{"jsonrpc":"2.0","method":"xrpc.ch.close","params":[1]}`)
+			say(ctx, c, reply, `{"jsonrpc":"2.0","method":"xrpc.ch.close","params":[1]}`)
 			_, _, _ = c.Read(ctx)
 		},
-		"socket closed": func(ctx context.Context, c *websocket.Conn) { say(t, ctx, c, reply) },
+		"socket closed": func(ctx context.Context, c *websocket.Conn) { say(ctx, c, reply) },
 		"no json": func(ctx context.Context, c *websocket.Conn) {
-			say(t, ctx, c, reply, `{`)
+			say(ctx, c, reply, `{`)
 			_, _, _ = c.Read(ctx)
 		},
 		"silence": func(ctx context.Context, c *websocket.Conn) {
-			say(t, ctx, c, reply)
+			say(ctx, c, reply)
 			_, _, _ = c.Read(ctx)
 		},
 	} {
@@ -123,19 +122,19 @@ func TestWatchRefused(t *testing.T) {
 	}{
 		"no permission": {socket(t, func(ctx context.Context, c *websocket.Conn) {
 			_, _, _ = c.Read(ctx)
-			say(t, ctx, c, refusal(1, "missing permission to invoke 'Subscribe' (need 'read')"))
+			say(ctx, c, refusal(1, "missing permission to invoke 'Subscribe' (need 'read')"))
 			_, _, _ = c.Read(ctx)
 		}), ErrAuth},
 		"no stream": {socket(t, func(ctx context.Context, c *websocket.Conn) {
 			for range 2 {
 				_, _, _ = c.Read(ctx)
-				say(t, ctx, c, refusal(-32601, "method not found"))
+				say(ctx, c, refusal(-32601, "method not found"))
 			}
 			_, _, _ = c.Read(ctx)
 		}), ErrRejected},
 		"token":         {newEndpoint(t, canned(http.StatusUnauthorized, "")).URL, ErrAuth},
 		"no websocket":  {newEndpoint(t, canned(http.StatusOK, "hello")).URL, ErrUnavailable},
-		"malformed":     {socket(t, func(ctx context.Context, c *websocket.Conn) { say(t, ctx, c, `[`) }), ErrUnavailable},
+		"malformed":     {socket(t, func(ctx context.Context, c *websocket.Conn) { say(ctx, c, `[`) }), ErrUnavailable},
 		"closed before": {socket(t, func(context.Context, *websocket.Conn) {}), ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
