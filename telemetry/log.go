@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 
+	golog "github.com/ipfs/go-log/v2"
 	"github.com/libp2p/go-libp2p/gologshim"
 	"go.uber.org/fx/fxevent"
 	"go.uber.org/zap"
@@ -42,10 +43,11 @@ func FxLogger(log *zap.Logger) fxevent.Logger {
 	return l
 }
 
-// RouteLibp2p sends the warnings of libp2p, which only has one log per process,
-// to the given logger.
-func RouteLibp2p(log *zap.Logger) {
+// RouteLibraries sends the errors of libraries that only have one log per
+// process (libp2p, go-jsonrpc) to the given logger.
+func RouteLibraries(log *zap.Logger) {
 	core := log.Named("libp2p").WithOptions(zap.IncreaseLevel(zap.ErrorLevel)).Core()
 	gologshim.SetDefaultHandler(zapslog.NewHandler(core))
 	slog.SetDefault(slog.New(zapslog.NewHandler(core)))
+	golog.SetPrimaryCore(core)
 }

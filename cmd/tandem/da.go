@@ -46,6 +46,7 @@ can also be changed while it runs: POST JSON to /control.`,
 	f.StringVar(&c.ChainID, "chain-id", c.ChainID, "chain id in headers")
 	f.DurationVar(&c.BlockTime, "block-time", c.BlockTime, "time from block to block")
 	f.StringVar(&c.AuthToken, "auth-token", "", "bearer token to ask for; empty lets everyone in")
+	f.BoolVar(&c.EvNodeCompat, "ev-node-compat", false, "answer as ev-node's mock does where its client cannot read a real node")
 	f.DurationVar(&c.Latency, "latency", 0, "added to every call")
 	f.StringVar(&outage, "outage", string(c.Outage), "none, refuse, drop or hang")
 	f.BoolVar(&c.Freeze, "freeze", false, "make no blocks")

@@ -67,7 +67,7 @@ func runDevnet(cmd *cobra.Command, f devnetFlags) error {
 	if err != nil {
 		return withCode(exitConfig, err)
 	}
-	telemetry.RouteLibp2p(routing)
+	telemetry.RouteLibraries(routing)
 	d, err := app.StartDevnet(ctx, app.DevnetParams{
 		Dir: f.dir, Version: buildVersion(), BlockTime: f.blockTime, DATime: f.daTime, LogTo: logFile, LogLevel: f.logLevel,
 	})

@@ -32,7 +32,7 @@ func start(cmd *cobra.Command) error {
 	if err != nil {
 		return withCode(exitConfig, err)
 	}
-	telemetry.RouteLibp2p(setup.Log)
+	telemetry.RouteLibraries(setup.Log)
 	setup.Log.Info("starting", zap.String("version", setup.Version), zap.String("role", setup.Role.Name()),
 		zap.String("chain", setup.Genesis.ChainID), zap.String("home", setup.Home))
 	return runNode(cmd.Context(), setup)
