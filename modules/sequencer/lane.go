@@ -44,6 +44,7 @@ type lane struct {
 	full   bool   // the next item does not fit the batch
 	next   uint64 // height to read next
 	limit  int    // weight of one submission; shrinks when DA says too large
+	fitted int    // submissions since it shrank or grew
 	saved  uint64 // what SaveSubmitted last kept
 	lastAt time.Time
 	try    attempt

@@ -35,9 +35,9 @@ type Store interface {
 	SavePending(ctx context.Context, b block.Block, sync bool) error
 	// Pending returns the block kept by SavePending, if it was not applied since.
 	Pending(ctx context.Context) (block.Block, bool, error)
-	// Submitted returns the last heights known to lie on DA.
+	// Submitted returns what SaveSubmitted kept, 0 before.
 	Submitted() (header, data uint64)
-	// SaveSubmitted keeps what Submitted returns.
+	// SaveSubmitted keeps the last heights known to lie on DA.
 	SaveSubmitted(ctx context.Context, header, data uint64) error
 	// Meta returns the value kept under key.
 	Meta(key string) ([]byte, bool, error)

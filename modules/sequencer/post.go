@@ -169,14 +169,14 @@ func (l *lane) send(ctx context.Context, todo []*item) (time.Duration, error) {
 		for _, it := range todo {
 			it.at = at
 		}
-		l.limit = min(l.cfg.MaxBytes, 2*l.limit)
+		l.widen()
 		l.pause.reset()
 		l.posts.clear()
 		l.update(func(s *LaneStats) { s.DAHeight, s.LastPosted, s.Submissions = at, time.Now(), s.Submissions+1 })
 		l.log.Debug("posted", zap.Uint64("from_height", todo[0].height), zap.Uint64("to_height", l.try.to), zap.Uint64("da_height", at), zap.Int("bytes", size))
 		return 0, nil
 	case errors.Is(err, da.ErrTooLarge) && len(todo) > 1:
-		l.limit = weight / 2
+		l.limit, l.fitted = weight/2, 0
 		l.log.Info("submission is too large for the DA layer, sending half", zap.Int("items", len(todo)), zap.Int("bytes", size))
 		return 0, nil
 	case errors.Is(err, da.ErrTooLarge):
@@ -185,6 +185,14 @@ func (l *lane) send(ctx context.Context, todo []*item) (time.Duration, error) {
 	_ = failed(span, err)
 	l.doubt(err)
 	return l.failed(ctx, err)
+}
+
+// widen tries larger submissions again after a while: limits of DA change rarely.
+func (l *lane) widen() {
+	const while = 32
+	if l.fitted++; l.fitted == while {
+		l.limit, l.fitted = min(l.cfg.MaxBytes, 2*l.limit), 0
+	}
 }
 
 // doubt notes what a failed submission leaves open. Clear refusals leave nothing

@@ -12,8 +12,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+	"go.uber.org/fx"
+	"go.uber.org/fx/fxtest"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/modules/da"
 	"github.com/tandem-node/tandem/modules/sequencer"
 	"github.com/tandem-node/tandem/testutil"
 )
@@ -466,4 +471,122 @@ func (f *fixedPosted) set(data uint64) {
 	old := f.changed
 	f.changed = make(chan struct{})
 	close(old)
+}
+
+// A restart with more waiting than the limit must not stall for ever.
+func TestRestartOverTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.grow(100)
+		w.cfg.MaxPending = 10
+		p := w.process()
+		s := p.submitter()
+		params := p.producerParams()
+		params.Posted = s
+		producer := sequencer.NewProducer(params)
+		run(t, producer.Run)
+		after(time.Minute)
+		require.True(t, producer.Stats().Paused)
+		run(t, s.Run)
+		after(time.Minute)
+		require.Greater(t, w.height(), uint64(110))
+	})
+}
+
+func TestStartGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.cfg.StartGrace = time.Minute
+		producer := w.process().producer()
+		run(t, producer.Run)
+		after(59 * time.Second)
+		require.Zero(t, w.height())
+		require.NotEmpty(t, producer.Stats().WaitingFor)
+		after(2 * time.Second)
+		require.NotZero(t, w.height())
+	})
+}
+
+type failing struct {
+	sequencer.Executor
+	sequencer.Signer
+	fails atomic.Int64
+}
+
+func (f *failing) GetTxs(ctx context.Context, most int) ([][]byte, error) {
+	if f.fails.Add(-1) >= 0 {
+		return nil, errors.New("mempool is away")
+	}
+	return f.Executor.GetTxs(ctx, most)
+}
+
+func (f *failing) Sign(ctx context.Context, msg []byte) ([]byte, error) {
+	if f.fails.Add(-1) >= 0 {
+		return nil, errors.New("signer is away")
+	}
+	return f.Signer.Sign(ctx, msg)
+}
+
+func TestMempoolFailureDoesNotStopTheChain(t *testing.T) {
+	for _, lazy := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.cfg.Lazy, w.cfg.LazyInterval = lazy, time.Hour
+			w.offer([]byte("a=1"))
+			p := w.process()
+			params := p.producerParams()
+			f := &failing{Executor: p}
+			f.fails.Store(5)
+			params.Executor = f
+			run(t, sequencer.NewProducer(params).Run)
+			after(20 * time.Second)
+			txs := 0
+			for _, b := range w.made() {
+				txs += len(b.Data.Txs)
+			}
+			require.Equal(t, 1, txs)
+			require.Equal(t, 1, p.logs.FilterMessage("mempool cannot be read").Len())
+			require.Equal(t, 1, p.logs.FilterMessage("mempool can be read again").Len())
+		})
+	}
+}
+
+func TestSignerFailureIsRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := w.process()
+		params := p.producerParams()
+		f := &failing{Signer: p}
+		f.fails.Store(5)
+		params.Signer = f
+		run(t, sequencer.NewProducer(params).Run)
+		after(20 * time.Second)
+		require.NotZero(t, w.height())
+		w.checkSignedOnce()
+	})
+}
+
+// The module gives what app asks of it, runs both workers and stops them.
+func TestModule(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.BlockTime = 10 * time.Millisecond
+	p := w.process()
+	var producer *sequencer.Producer
+	app := fxtest.New(t,
+		fx.Supply(w.cfg, w.genesis, spaces, p.log),
+		fx.Provide(
+			func() trace.Tracer { return noop.NewTracerProvider().Tracer("") },
+			func() sequencer.Reader[*block.SignedHeader] { return headers{w} },
+			func() sequencer.Reader[*block.Data] { return datas{w} },
+			fx.Annotate(func() *process { return p }, fx.As(new(sequencer.Signer)), fx.As(new(sequencer.Chain)), fx.As(new(sequencer.Store)),
+				fx.As(new(sequencer.Executor)), fx.As(new(sequencer.Broadcaster)), fx.As(new(sequencer.Marks)), fx.As(new(da.Client))),
+		),
+		sequencer.Module(), fx.Populate(&producer), fx.NopLogger,
+	)
+	app.RequireStart()
+	for w.height() < 3 {
+		<-p.Changed()
+	}
+	app.RequireStop()
+	require.GreaterOrEqual(t, producer.Stats().Produced, uint64(2))
 }

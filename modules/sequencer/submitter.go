@@ -75,8 +75,11 @@ func NewSubmitter(p SubmitterParams) *Submitter {
 	return s
 }
 
-// Submitted returns the last heights known to lie on DA; 0 until Run has begun.
-func (s *Submitter) Submitted() (header, data uint64) { return s.header.done(), s.data.done() }
+// Submitted returns the last heights known to lie on DA.
+func (s *Submitter) Submitted() (header, data uint64) {
+	header, data = s.p.Store.Submitted()
+	return max(header, s.header.done()), max(data, s.data.done())
+}
 
 // Progress returns a channel that is closed at the next change of Submitted.
 func (s *Submitter) Progress() <-chan struct{} {
@@ -103,7 +106,6 @@ func (s *Submitter) Run(ctx context.Context) error {
 	header, data := s.p.Store.Submitted()
 	s.header.begin(header)
 	s.data.begin(data)
-	s.advanced()
 	g, lanes := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.header.run(lanes) })
 	g.Go(func() error { return s.data.run(lanes) })

@@ -2,7 +2,9 @@ package sequencer_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -263,12 +265,15 @@ func TestTooLargeIsSplit(t *testing.T) {
 		w := newWorld(t)
 		w.grow(100)
 		w.da.limit = 3000
-		s := w.process().submitter()
+		p := w.process()
+		s := p.submitter()
 		run(t, s.Run)
 		after(20 * time.Minute)
 		w.settled(s)
 		w.checkPosted(1)
 		w.checkMarks()
+		refused := p.logs.FilterMessage("submission is too large for the DA layer, sending half").Len()
+		require.Less(t, refused, 20, "the limit is learnt")
 	})
 }
 
@@ -448,5 +453,70 @@ func TestEmptyDataIsPassedOver(t *testing.T) {
 		require.Equal(t, uint64(1000), d)
 		require.NoError(t, stop())
 		require.Equal(t, uint64(1000), w.submitted[1])
+	})
+}
+
+func TestMarksAreRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.grow(4)
+		p := w.process()
+		marks := &flaky{Marks: p, fails: 6}
+		s := sequencer.NewSubmitter(sequencer.SubmitterParams{
+			Config: w.cfg, Genesis: w.genesis, Signer: p, Chain: p, Store: p, Headers: headers{w}, Data: datas{w},
+			Client: p, Namespaces: spaces, Marks: marks, Log: p.log,
+		})
+		run(t, s.Run)
+		after(time.Minute)
+		w.settled(s)
+		w.checkMarks()
+		w.checkPosted(1)
+	})
+}
+
+type flaky struct {
+	sequencer.Marks
+	mu    sync.Mutex
+	fails int
+}
+
+func (f *flaky) Include(ctx context.Context, incs []block.Inclusion, cursor uint64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fails--; f.fails >= 0 {
+		return errors.New("disk is slow")
+	}
+	return f.Marks.Include(ctx, incs, cursor)
+}
+
+func TestConflictOnDAStopsTheSubmitter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.grow(1)
+		p := w.process()
+		s := sequencer.NewSubmitter(sequencer.SubmitterParams{
+			Config: w.cfg, Genesis: w.genesis, Signer: p, Chain: p, Store: p, Headers: headers{w}, Data: datas{w},
+			Client: p, Namespaces: spaces, Marks: refusing{}, Log: p.log,
+		})
+		require.ErrorIs(t, s.Run(t.Context()), errCrash)
+	})
+}
+
+type refusing struct{}
+
+func (refusing) Include(context.Context, []block.Inclusion, uint64) error { return errCrash }
+
+// Headers of another proposer cannot be posted with this key.
+func TestForeignHeadersArePassedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.grow(4)
+		w.key = testutil.Key("the next proposer")
+		s := w.process().submitter()
+		run(t, s.Run)
+		after(time.Minute)
+		w.settled(s)
+		hs, _ := w.posted()
+		require.Empty(t, hs)
 	})
 }
