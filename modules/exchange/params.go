@@ -20,10 +20,11 @@ type Network interface {
 	PubSub() *pubsub.PubSub
 }
 
-// Proposers knows who must sign.
+// Proposers knows who must sign. It is asked from many goroutines at once.
 type Proposers interface {
 	// Expected returns the address that must sign a height; nil when it is not
-	// known, and then the genesis proposer is the only one accepted.
+	// known, and then the genesis proposer is the only one accepted; what others
+	// sign is ignored, not blamed on who sent it.
 	Expected(height uint64) []byte
 }
 
