@@ -10,7 +10,8 @@
 // one valid signature is reported as a conflict, never dropped in silence.
 //
 // Run does all the work and is level-triggered: it reads the store, requests
-// what is missing, then waits. It has no timer armed unless a gap is open.
+// what is missing, then waits. It has no timer armed unless a gap is open, a new
+// peer has not told its head, or gossip has just ended.
 // Several requests are in flight, bounded in number and in bytes; answers are
 // linked and appended in order, under the same lock as gossip.
 //
