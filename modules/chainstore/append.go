@@ -55,11 +55,8 @@ func (c *Chain[H]) stage(b *leveldb.Batch, items []H) (staged[H], error) {
 	case c.failed != nil:
 		return staged[H]{}, c.failed
 	}
-	w, err := staged[H]{items: items, span: *current}, error(nil)
-	if continues(*current, items) {
-		w.span = current.with(items[0].Height(), items[0].Height(), items[len(items)-1].Height())
-		w.span.head = w.span.top
-	} else if w, err = c.place(*current, items); err != nil || len(w.items) == 0 {
+	w, err := c.place(*current, items)
+	if err != nil || len(w.items) == 0 {
 		return w, err
 	}
 	for _, item := range w.items {
@@ -92,6 +89,12 @@ func continues[H header.Header[H]](s span, items []H) bool {
 
 // place finds out which items are new and where the chain ends with them.
 func (c *Chain[H]) place(s span, items []H) (staged[H], error) {
+	if continues(s, items) {
+		first, last := items[0].Height(), items[len(items)-1].Height()
+		w := staged[H]{items: items, span: s.with(first, first, last)}
+		w.span.head = w.span.top
+		return w, nil
+	}
 	fresh := make(map[uint64]H, len(items))
 	w := staged[H]{span: s}
 	for _, item := range items {

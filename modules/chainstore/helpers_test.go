@@ -14,7 +14,7 @@ import (
 )
 
 // opened returns an open store in memory.
-func opened(t testing.TB, cfg Config) *Store {
+func opened(t *testing.T, cfg Config) *Store {
 	t.Helper()
 	db := leveldb.NewMemory()
 	require.NoError(t, db.Open())
@@ -23,7 +23,7 @@ func opened(t testing.TB, cfg Config) *Store {
 }
 
 // openOn returns a new store on an open database.
-func openOn(t testing.TB, db *leveldb.DB, cfg Config) *Store {
+func openOn(t *testing.T, db *leveldb.DB, cfg Config) *Store {
 	t.Helper()
 	s := New(db, cfg, zap.NewNop())
 	require.NoError(t, s.Open(t.Context()))
@@ -31,7 +31,7 @@ func openOn(t testing.TB, db *leveldb.DB, cfg Config) *Store {
 }
 
 // reopen closes and opens the database below s and returns a new store on it.
-func reopen(t testing.TB, s *Store) *Store {
+func reopen(t *testing.T, s *Store) *Store {
 	t.Helper()
 	require.NoError(t, s.db.Close())
 	require.NoError(t, s.db.Open())
@@ -39,11 +39,7 @@ func reopen(t testing.TB, s *Store) *Store {
 }
 
 // now is a context that ends at once: reads answer what is there.
-func now(t interface {
-	Helper()
-	Context() context.Context
-}) context.Context {
-	t.Helper()
+func now(t interface{ Context() context.Context }) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	return ctx
@@ -73,10 +69,12 @@ func bothKinds(cfg Config, headers func(f fixture[*block.SignedHeader]), data fu
 	blocks, forked := forks(60, 5)
 	return sideTest{
 		headers: func(t *testing.T) {
+			t.Helper()
 			s := opened(t, cfg)
 			headers(fixture[*block.SignedHeader]{t, s, s.Headers(), (*Store).Headers, testutil.Headers(blocks), testutil.Headers(forked)})
 		},
 		data: func(t *testing.T) {
+			t.Helper()
 			s := opened(t, cfg)
 			data(fixture[*block.Data]{t, s, s.Data(), (*Store).Data, testutil.DataOf(blocks), testutil.DataOf(forked)})
 		},

@@ -33,9 +33,9 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(writerPath); path != "" {
 		err := write(path, os.Getenv(writerSync) != "", os.Stdout)
 		fmt.Fprintln(os.Stderr, "writer:", err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // this is the main function of the writer
 	}
-	os.Exit(m.Run())
+	os.Exit(m.Run()) //nolint:forbidigo // so is this of the tests
 }
 
 // killConfig makes a small database that starts new journals and tables often.

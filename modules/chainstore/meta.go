@@ -44,7 +44,7 @@ func (s *Store) Pending(context.Context) (block.Block, bool, error) {
 
 func decodePending(v []byte) (block.Block, error) {
 	size, n := binary.Uvarint(v)
-	if n <= 0 || size > uint64(len(v)-n) {
+	if n <= 0 || size > uint64(len(v)-n) { //nolint:gosec // n is at most len(v)
 		return block.Block{}, errors.New("record is cut off")
 	}
 	v = v[n:]

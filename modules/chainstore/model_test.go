@@ -181,10 +181,7 @@ func (m *machine) Prune(t *rapid.T) {
 			delete(s.at, h)
 		}
 	}
-	s.tail = max(s.tail, to)
-	if s.tail < max(to, 2) {
-		s.tail = max(to, 2)
-	}
+	s.tail = max(s.tail, to, 2)
 	if len(s.at) == 0 {
 		*s = side{}
 	}
@@ -247,7 +244,7 @@ func TestStoreIsItsModel(t *testing.T) {
 		cfg.CacheBytes = rapid.SampledFrom([]int{0, 3000, 1 << 20}).Draw(t, "cache")
 		db := leveldb.NewMemory()
 		require.NoError(t, db.Open())
-		defer db.Close() //nolint:errcheck // in memory
+		defer db.Close()
 		m := &machine{t: t, s: New(db, cfg, zap.NewNop()), ledger: l, forks: [2][]block.Block{one, two}}
 		require.NoError(t, m.s.Open(t.Context()))
 		require.NoError(t, m.s.SaveGenesis(t.Context(), l.Genesis, l.genesis))

@@ -53,7 +53,7 @@ func (s *Store) readState(height uint64) (block.State, error) {
 
 // GenesisMismatch says that the home belongs to another chain than the genesis
 // file.
-type GenesisMismatch struct {
+type GenesisMismatch struct { //nolint:errname // says what is wrong better than with Error behind it
 	HaveChain, GotChain string
 	HaveHash, GotHash   block.Hash
 }

@@ -283,7 +283,7 @@ func TestFailedWriteChangesNothing(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, uint64(3), st.LastHeight)
 		require.Zero(t, s.Final())
-		_, err = s.Headers().GetByHeight(now(t), 4)
+		_, err = s.Headers().GetByHeight(now(t), 4) //nolint:contextcheck // one that has ended
 		require.Error(t, err)
 	}
 	disk.err = errors.New("no space left on device")

@@ -12,8 +12,8 @@ import (
 	"github.com/tandem-node/tandem/modules/leveldb"
 )
 
-// filled returns the configuration of a closed database with n synced records,
-// all of them in the journal.
+// filled returns the configuration of a database with n records, all of them in
+// the journal, as a killed process leaves it.
 func filled(t *testing.T, n int) leveldb.Config {
 	t.Helper()
 	cfg := config(t)
@@ -24,8 +24,11 @@ func filled(t *testing.T, n int) leveldb.Config {
 		b.Put(fmt.Appendf(nil, "k%03d", i), bytes.Repeat([]byte{byte(i)}, 1000))
 		require.NoError(t, db.Write(&b, true))
 	}
+	killed := config(t)
+	require.NoError(t, os.MkdirAll(filepath.Dir(killed.Path), 0o750))
+	require.NoError(t, os.CopyFS(killed.Path, os.DirFS(cfg.Path)))
 	require.NoError(t, db.Close())
-	return cfg
+	return killed
 }
 
 // file returns the one file of the database that matches pattern.
@@ -88,10 +91,26 @@ func TestMissingCurrent(t *testing.T) {
 	damaged(t, cfg)
 }
 
+// Close leaves nothing in the journal that the next Open would have to replay.
+func TestCloseEmptiesTheJournal(t *testing.T) {
+	cfg := config(t)
+	db := leveldb.New(cfg)
+	require.NoError(t, db.Open())
+	put(t, db, "a", "1")
+	require.NoError(t, db.Close())
+	info, err := os.Stat(file(t, cfg, "*.log"))
+	require.NoError(t, err)
+	require.Zero(t, info.Size())
+	opened(t, db)
+	has, err := db.Has([]byte("a"))
+	require.NoError(t, err)
+	require.True(t, has)
+}
+
 func TestMissingTable(t *testing.T) {
 	cfg := filled(t, 10)
 	db := leveldb.New(cfg)
-	require.NoError(t, db.Open()) // makes a table of the journal
+	require.NoError(t, db.Open())
 	require.NoError(t, db.Close())
 	require.NoError(t, os.Remove(file(t, cfg, "*.ldb")))
 	damaged(t, cfg)

@@ -3,6 +3,7 @@ package leveldb
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -83,7 +84,8 @@ func openError(name string, err error) error {
 }
 
 // Close closes the database; a closed one stays closed. Reads and writes that
-// come later return ErrClosed. Iterators must be closed before.
+// come later return ErrClosed. Iterators must be closed before. It makes a table
+// of what is in the journal, because replaying that takes Open far longer.
 func (db *DB) Close() error {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -91,15 +93,45 @@ func (db *DB) Close() error {
 	if l == nil {
 		return nil
 	}
-	err := l.Close()
-	if db.mem == nil {
-		err = errors.Join(err, db.stor.Close())
-	}
+	stor := db.stor
 	db.stor = nil
-	if err != nil {
+	if err := db.closeOn(l, stor); err != nil {
 		return fmt.Errorf("close database %s: %w", db.name(), err)
 	}
 	return nil
+}
+
+func (db *DB) closeOn(l *leveldb.DB, stor storage.Storage) error {
+	if db.mem != nil {
+		return l.Close()
+	}
+	if db.failed.Load() == nil && calm(l) {
+		if err := flush(l); err != nil {
+			// goleveldb keeps its write lock then, and Close would wait for it.
+			return errors.Join(err, stor.Close())
+		}
+	}
+	return errors.Join(l.Close(), stor.Close())
+}
+
+// flush waits until nothing is in the write buffer, which beginning a
+// transaction does first of all.
+func flush(l *leveldb.DB) error {
+	tr, err := l.OpenTransaction()
+	if err == nil {
+		tr.Discard()
+	}
+	return err
+}
+
+// calm reports whether compaction keeps up, so that flush does not wait for it.
+func calm(l *leveldb.DB) bool {
+	tables, err := l.GetProperty("leveldb.num-files-at-level0")
+	if err != nil {
+		return false
+	}
+	n, err := strconv.Atoi(tables)
+	return err == nil && n < opt.DefaultWriteL0SlowdownTrigger
 }
 
 // Path returns the directory, or "memory".

@@ -66,6 +66,7 @@ func put(t *testing.T, db *leveldb.DB, kv ...string) {
 
 func TestValuesStayOverReopen(t *testing.T) {
 	both(t, func(t *testing.T, db *leveldb.DB) {
+		t.Helper()
 		require.NoError(t, db.Open())
 		require.Error(t, db.Open(), "a second Open of the same database")
 		put(t, db, "a", "1", "b", "2")
@@ -86,6 +87,7 @@ func TestValuesStayOverReopen(t *testing.T) {
 
 func TestClosedDatabaseSaysSo(t *testing.T) {
 	both(t, func(t *testing.T, db *leveldb.DB) {
+		t.Helper()
 		check := func() {
 			_, err := db.Get([]byte("a"))
 			require.ErrorIs(t, err, leveldb.ErrClosed)
@@ -129,6 +131,7 @@ func keys(t *testing.T, it *leveldb.Iterator) string {
 
 func TestIteratorsGoBothWays(t *testing.T) {
 	both(t, func(t *testing.T, db *leveldb.DB) {
+		t.Helper()
 		opened(t, db)
 		put(t, db, "a", "1", "b", "2", "c", "3", "d", "4")
 		require.Equal(t, "a=1 b=2 c=3 d=4", keys(t, db.NewIterator(nil, nil)))

@@ -22,10 +22,14 @@ type Iterator struct {
 }
 
 // NewIterator walks start ≤ key < limit upwards. A nil bound is open.
-func (db *DB) NewIterator(start, limit []byte) *Iterator { return db.iterate(start, limit, false) }
+func (db *DB) NewIterator(start, limit []byte) *Iterator {
+	return db.iterate(start, limit, false)
+}
 
 // NewReverseIterator walks start ≤ key < limit downwards. A nil bound is open.
-func (db *DB) NewReverseIterator(start, limit []byte) *Iterator { return db.iterate(start, limit, true) }
+func (db *DB) NewReverseIterator(start, limit []byte) *Iterator {
+	return db.iterate(start, limit, true)
+}
 
 func (db *DB) iterate(start, limit []byte, reverse bool) *Iterator {
 	l := db.open.Load()
