@@ -20,9 +20,11 @@ func newInit() *cobra.Command {
 	config := app.Flags()
 	cmd := &cobra.Command{
 		Use: "init", Short: "Make a home for a node", Args: cobra.NoArgs,
-		Long: `Make a home: a commented config, the genesis file, a node key and, for a
-sequencer, an encrypted signer key. Nothing is overwritten. Config flags given
-here are written into the config.`,
+		Long: `Make a home: a commented config, the genesis file and a node key. A sequencer
+without --genesis begins a new chain, with an encrypted signer key of its own;
+one with --genesis goes on with a chain whose key is brought with 'tandem keys
+import'. Nothing is overwritten. Config flags given here are written into the
+config.`,
 		Example: `  tandem init --home seq --role sequencer --chain-id my-chain --da.address http://127.0.0.1:26658 --signer.passphrase_file pass.txt
   tandem init --home full --genesis seq/config/genesis.json --p2p.peers /ip4/127.0.0.1/tcp/7676/p2p/12D3...`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -54,7 +56,7 @@ func initHome(cmd *cobra.Command, p app.InitParams, genesis string, config *pfla
 		}
 		p.Genesis = &g
 	}
-	if role.Produces() {
+	if role.Produces() && p.Genesis == nil {
 		file, _ := config.GetString("signer.passphrase_file")
 		if p.Passphrase, err = signer.Passphrase(file, os.Stdin, cmd.ErrOrStderr()); err != nil {
 			return err
@@ -68,11 +70,12 @@ func initHome(cmd *cobra.Command, p app.InitParams, genesis string, config *pfla
 	return err
 }
 
-// changed returns the config flags that were given.
+// changed returns the config flags that were given. Parsing is done by the
+// command's own set, which shares the flags but not the record of what was set.
 func changed(flags *pflag.FlagSet) map[string]any {
 	out := map[string]any{}
-	flags.Visit(func(f *pflag.Flag) {
-		if f.Name == "role" {
+	flags.VisitAll(func(f *pflag.Flag) {
+		if !f.Changed || f.Name == "role" {
 			return
 		}
 		if s, ok := f.Value.(pflag.SliceValue); ok {
