@@ -3,6 +3,7 @@ package testutil
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -117,6 +118,10 @@ type logCore struct {
 // Enabled implements zapcore.LevelEnabler.
 func (c *logCore) Enabled(zapcore.Level) bool { return true }
 
+// graphLogger is what fx's own events are logged under; their hundreds of lines
+// at the start of every node would hide the rest.
+const graphLogger = "fx"
+
 // With implements zapcore.Core.
 func (c *logCore) With(fields []zapcore.Field) zapcore.Core {
 	return &logCore{logs: c.logs, context: append(slices.Clone(c.context), fields...)}
@@ -124,6 +129,9 @@ func (c *logCore) With(fields []zapcore.Field) zapcore.Core {
 
 // Check implements zapcore.Core.
 func (c *logCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if e.Level == zapcore.DebugLevel && (e.LoggerName == graphLogger || strings.HasSuffix(e.LoggerName, "."+graphLogger)) {
+		return ce
+	}
 	return ce.AddCore(e, c)
 }
 

@@ -1,0 +1,294 @@
+package testnet
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/marcopolo/simnet"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/fx"
+
+	"github.com/tandem-node/tandem/app"
+	"github.com/tandem-node/tandem/modules/da"
+	"github.com/tandem-node/tandem/modules/execution"
+	"github.com/tandem-node/tandem/modules/signer"
+	"github.com/tandem-node/tandem/telemetry"
+	"github.com/tandem-node/tandem/testutil"
+)
+
+// Node is one node of a Net: its home and, while it runs, its parts.
+type Node struct {
+	Parts
+
+	net     *Net
+	spec    spec
+	ip      string
+	home    string
+	homes   int
+	da      *daLink
+	app     *fx.App
+	port    *port
+	signer  *recordedSigner
+	tracing *telemetry.Tracing
+}
+
+// spec is what a node is made from, at every start.
+type spec struct {
+	name    string
+	role    app.Role
+	da, p2p bool
+	peers   []string
+	change  []func(*app.Config)
+	outer   []fx.Option
+	inner   []fx.Option
+	idle    bool
+}
+
+// NodeOption changes a node.
+type NodeOption func(*spec)
+
+// Name names the node in logs and failures.
+func Name(name string) NodeOption { return func(s *spec) { s.name = name } }
+
+// NoDA makes a node that follows P2P alone.
+func NoDA() NodeOption { return func(s *spec) { s.da = false } }
+
+// NoP2P makes a node that follows DA alone.
+func NoP2P() NodeOption { return func(s *spec) { s.p2p = false } }
+
+// Peers sets the static peers. Without it they are all nodes made before.
+func Peers(nodes ...*Node) NodeOption {
+	return func(s *spec) {
+		s.peers = []string{}
+		for _, x := range nodes {
+			s.peers = append(s.peers, x.Address())
+		}
+	}
+}
+
+// DeadPeer makes the only static peer one that does not exist.
+func DeadPeer() NodeOption {
+	return func(s *spec) {
+		const nowhere = 99_999
+		s.peers = []string{address(simnet.IntToPublicIPv4(nowhere).String(), "nobody")}
+	}
+}
+
+// Change changes the config of one node.
+func Change(change func(*app.Config)) NodeOption {
+	return func(s *spec) { s.change = append(s.change, change) }
+}
+
+// With adds fx options beside the node, which is where replacements go.
+func With(opts ...fx.Option) NodeOption { return func(s *spec) { s.outer = append(s.outer, opts...) } }
+
+// Inside adds fx options in the node, where they see the decorated stores.
+func Inside(opts ...fx.Option) NodeOption {
+	return func(s *spec) { s.inner = append(s.inner, opts...) }
+}
+
+// Stopped makes a node without starting it.
+func Stopped() NodeOption { return func(s *spec) { s.idle = true } }
+
+// Sequencer adds and starts the node that makes the blocks.
+func (n *Net) Sequencer(opts ...NodeOption) *Node { return n.add(app.RoleSequencer, opts) }
+
+// Full adds and starts a follower that executes.
+func (n *Net) Full(opts ...NodeOption) *Node { return n.add(app.RoleFull, opts) }
+
+// Light adds and starts a follower of headers.
+func (n *Net) Light(opts ...NodeOption) *Node { return n.add(app.RoleLight, opts) }
+
+func (n *Net) add(role app.Role, opts []NodeOption) *Node {
+	n.t.Helper()
+	s := spec{name: fmt.Sprintf("%s-%d", role.Name(), len(n.nodes)), role: role, da: true, p2p: true}
+	for _, o := range opts {
+		o(&s)
+	}
+	if s.peers == nil {
+		for _, x := range n.nodes {
+			if x.spec.p2p {
+				s.peers = append(s.peers, x.Address())
+			}
+		}
+	}
+	x := &Node{net: n, spec: s, ip: simnet.IntToPublicIPv4(len(n.nodes)).String(), da: newDALink(n.DA.Client())}
+	x.home = filepath.Join(n.dir, s.name, "home")
+	n.nodes = append(n.nodes, x)
+	if !s.idle {
+		x.Start()
+	}
+	return x
+}
+
+// Name returns the node's name.
+func (x *Node) Name() string { return x.spec.name }
+
+// Address returns the node's multiaddr, whether it runs or not.
+func (x *Node) Address() string { return address(x.ip, x.spec.name) }
+
+func listenAddress(ip string) string { return "/ip4/" + ip + "/udp/7676/quic-v1" }
+
+func address(ip, name string) string {
+	key, err := app.NodeKeyOf(testutil.Key("node " + name))
+	if err != nil {
+		return ""
+	}
+	id, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		return ""
+	}
+	return listenAddress(ip) + "/p2p/" + id.String()
+}
+
+// Running reports whether the node was started and not stopped.
+func (x *Node) Running() bool { return x.app != nil }
+
+// Start starts the node on what its home holds, with further options for this
+// run alone.
+func (x *Node) Start(opts ...NodeOption) {
+	t := x.net.t
+	t.Helper()
+	require.False(t, x.Running(), "%s runs already", x.Name())
+	s := x.spec
+	for _, o := range opts {
+		o(&s)
+	}
+	setup := x.setup(s)
+	x.port = &port{wires: x.net.wires}
+	x.Parts = Parts{}
+	options := []fx.Option{
+		app.Node(setup, append(x.inner(s.role), s.inner...)...),
+		fx.Replace(x.port.options()),
+		fx.Options(s.outer...),
+	}
+	if s.da {
+		// Beside the node, like any other replacement; a second one by the test
+		// takes the place of this one.
+		options = append(options, fx.Decorate(func(c da.Client) da.Client { return x.linked(c) }))
+	}
+	x.app = fx.New(options...)
+	require.NoError(t, x.app.Err(), x.Name())
+	start := time.Now()
+	require.NoError(t, x.app.Start(t.Context()), "start of %s", x.Name())
+	require.Less(t, time.Since(start), time.Second, "%s waited for something at its start", x.Name())
+}
+
+// linked is the client the node gets.
+func (x *Node) linked(da.Client) da.Client { return x.da }
+
+// setup is the config and the keys of a run.
+func (x *Node) setup(s spec) app.Setup {
+	t := x.net.t
+	c := x.net.config(s.role)
+	c.P2P.ListenAddresses, c.P2P.Peers, c.P2P.Disabled = []string{listenAddress(x.ip)}, s.peers, !s.p2p
+	if !s.da {
+		c.DA.Address = ""
+	}
+	for _, change := range s.change {
+		change(&c)
+	}
+	require.Empty(t, c.Problems(), "config of %s", x.Name())
+	key, err := app.NodeKeyOf(testutil.Key("node " + x.spec.name))
+	require.NoError(t, err)
+	tracing, err := telemetry.NewTracing(t.Context(), c.Tracing)
+	require.NoError(t, err)
+	metrics, err := telemetry.NewMetrics()
+	require.NoError(t, err)
+	x.signer = &recordedSigner{Signer: signer.NewLocal(testutil.Key("proposer")), all: x.net.signed}
+	x.tracing = tracing
+	return app.Setup{
+		Role: s.role, Home: x.home, Version: "test", Config: c, Genesis: x.net.Genesis, NodeKey: key, Signer: x.signer,
+		Log: x.net.Logs.Logger().Named(x.spec.name), Tracing: tracing, Metrics: metrics,
+	}
+}
+
+// inner reads the parts out of the node and puts the probe before its executor.
+func (x *Node) inner(role app.Role) []fx.Option {
+	out := x.Parts.populate(role)
+	if role.Executes() {
+		out = append(out, fx.Decorate(func(e execution.Executor) execution.Executor {
+			x.Executor = e
+			if c, ok := e.(complete); ok {
+				x.Probe = newProbe(x.net.t, x.Name(), c)
+				return x.Probe
+			}
+			return e
+		}))
+	}
+	return out
+}
+
+// stopWithin is the promise of invariant 10.
+const stopWithin = 2 * time.Second
+
+// Stop stops the node in good order and checks that it takes less than two
+// seconds. It does nothing when the node does not run.
+func (x *Node) Stop() {
+	x.net.t.Helper()
+	if !x.Running() {
+		return
+	}
+	start := time.Now()
+	if err := x.stop(); err != nil {
+		x.net.t.Errorf("stop of %s: %v", x.Name(), err)
+	}
+	if took := time.Since(start); took > stopWithin {
+		x.net.t.Errorf("%s took %s to stop", x.Name(), took)
+	}
+}
+
+func (x *Node) stop() error {
+	a := x.app
+	x.app = nil
+	ctx, cancel := context.WithTimeout(context.Background(), 5*stopWithin)
+	defer cancel()
+	return a.Stop(ctx) //nolint:wrapcheck // the caller names the node
+}
+
+// Crash ends the node as kill -9 does: what the operating system was given by now
+// is on disk, nothing else is, and peers hear nothing. Use Probe.HoldBefore and
+// HoldAfter to crash in the middle of a block. Start starts it again.
+func (x *Node) Crash() {
+	t := x.net.t
+	t.Helper()
+	require.True(t, x.Running(), "%s does not run", x.Name())
+	synctest.Wait() // nobody writes while the files are copied
+	x.port.dead.Store(true)
+	x.signer.dead.Store(true)
+	x.da.cut()
+	x.homes++
+	next := fmt.Sprintf("%s-%d", filepath.Join(filepath.Dir(x.home), "home"), x.homes)
+	require.NoError(t, os.CopyFS(next, os.DirFS(x.home)))
+	// The process has to end, but nothing it still does counts: nobody hears it
+	// and its home is left behind.
+	if err := x.stop(); err != nil {
+		t.Errorf("end of %s: %v", x.Name(), err)
+	}
+	x.home = next
+	x.da = newDALink(x.net.DA.Client())
+}
+
+// Restart is Stop and Start.
+func (x *Node) Restart() {
+	x.net.t.Helper()
+	x.Stop()
+	x.Start()
+}
+
+// Isolate cuts all links to other nodes; Rejoin restores them.
+func (x *Node) Isolate() { x.net.wires.setAlone(x.ip, true) }
+
+// Rejoin undoes Isolate.
+func (x *Node) Rejoin() { x.net.wires.setAlone(x.ip, false) }
+
+// CutDA cuts the node's way to DA; RestoreDA restores it.
+func (x *Node) CutDA() { x.da.cut() }
+
+// RestoreDA undoes CutDA.
+func (x *Node) RestoreDA() { x.da.restore() }

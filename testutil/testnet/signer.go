@@ -1,0 +1,67 @@
+package testnet
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/modules/sequencer"
+)
+
+// signatures are all payloads that were ever signed with the proposer's key, over
+// all restarts of the sequencer.
+type signatures struct {
+	t testing.TB
+
+	mu   sync.Mutex
+	seen map[signature]block.Hash
+}
+
+type signature struct {
+	what   string
+	height uint64
+}
+
+func newSignatures(t testing.TB) *signatures {
+	return &signatures{t: t, seen: map[signature]block.Hash{}}
+}
+
+// record notes what a message is and fails the test when another one of the same
+// height was signed before. Envelopes repeat a signed header and count as such.
+func (s *signatures) record(message []byte) {
+	var key signature
+	payload := block.Sum(message)
+	if h, err := block.DecodeHeader(message); err == nil && h.ChainID != "" && len(h.ProposerAddress) > 0 {
+		key = signature{"header", h.Height}
+	} else if e, err := block.DecodeSignedHeader(message); err == nil {
+		key, payload = signature{"header", e.Height()}, e.Digest()
+	} else if d, err := block.DecodeData(message); err == nil && d.Metadata != nil {
+		key = signature{"data", d.Height()}
+	} else {
+		s.t.Errorf("something unknown was signed: %X", message)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if have, ok := s.seen[key]; ok && have != payload {
+		s.t.Errorf("two %s payloads of height %d were signed", key.what, key.height)
+	}
+	s.seen[key] = payload
+}
+
+// recordedSigner is the proposer's key in one run of the sequencer.
+type recordedSigner struct {
+	sequencer.Signer
+	all  *signatures
+	dead atomic.Bool // what is signed from now on nobody will see
+}
+
+// Sign implements sequencer.Signer.
+func (r *recordedSigner) Sign(ctx context.Context, message []byte) ([]byte, error) {
+	if !r.dead.Load() {
+		r.all.record(message)
+	}
+	return r.Signer.Sign(ctx, message) //nolint:wrapcheck // a pass-through
+}
