@@ -140,7 +140,7 @@ func (d *Devnet) initSequencer() (block.Genesis, error) {
 // be looked at, or started alone, with the usual commands.
 func (d *Devnet) overrides(home string) map[string]any {
 	return map[string]any{
-		"signer.passphrase_file":  "config/passphrase",
+		"da.address": d.da.URL(), "signer.passphrase_file": "config/passphrase",
 		"da_worker.poll_interval": d.p.DATime, "sequencer.block_time": d.p.BlockTime,
 		"sequencer.submit.da_block_time": d.p.DATime,
 		"p2p.dht":                        false, "tracing.instance_id": filepath.Base(home),

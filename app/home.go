@@ -1,9 +1,11 @@
 package app
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -19,7 +21,7 @@ type InitParams struct {
 	ChainID    string         // of a new chain
 	Genesis    *block.Genesis // of an existing chain; nil makes a new one
 	StartTime  time.Time      // of a new chain
-	Passphrase []byte         // of the signer key; only sequencers have one
+	Passphrase []byte         // of the signer key of a new chain
 	Overrides  map[string]any // config keys to write other than their default
 	// DAStartHeight of a new chain: the first DA height its blobs can be at.
 	DAStartHeight uint64
@@ -28,8 +30,9 @@ type InitParams struct {
 // ErrHomeExists means the home already belongs to a node.
 var ErrHomeExists = errors.New("already initialized")
 
-// Init makes a home: config, genesis, node key and, for sequencers, signer key.
-// It never overwrites.
+// Init makes a home: config, genesis, node key and, for a new chain, the signer
+// key of its proposer. It never overwrites, and writes nothing when something is
+// wrong.
 func Init(p InitParams) (block.Genesis, error) {
 	c := Default().In(p.Home)
 	if p.Genesis == nil && !p.Role.Produces() {
@@ -40,45 +43,60 @@ func Init(p InitParams) (block.Genesis, error) {
 			return block.Genesis{}, fmt.Errorf("%s: %w: %s exists", p.Home, ErrHomeExists, path)
 		}
 	}
-	var key *signer.Local
-	if p.Role.Produces() {
-		k, err := signer.Generate()
-		if err != nil {
-			return block.Genesis{}, err
-		}
-		if err := signer.Save(c.Signer.KeyFile, k, p.Passphrase); err != nil {
-			return block.Genesis{}, err
-		}
-		key = signer.NewLocal(k)
+	files, err := p.files()
+	if err != nil {
+		return block.Genesis{}, err
 	}
-	g := p.genesis(key)
-	if err := g.Save(c.GenesisFile); err != nil {
+	if files.key != nil {
+		if err := signer.Save(c.Signer.KeyFile, files.key, p.Passphrase); err != nil {
+			return block.Genesis{}, err
+		}
+	}
+	if err := files.genesis.Save(c.GenesisFile); err != nil {
 		return block.Genesis{}, err
 	}
 	if _, err := signer.LoadOrCreateNodeKey(c.Signer.NodeKeyFile); err != nil {
 		return block.Genesis{}, err
 	}
-	values := map[string]any{"role": p.Role.Name()}
-	for k, v := range p.Overrides {
-		values[k] = v
-	}
-	text, err := RenderConfig(values)
-	if err != nil {
-		return block.Genesis{}, err
-	}
-	if err := os.WriteFile(filepath.Join(p.Home, ConfigFile), []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(p.Home, ConfigFile), []byte(files.config), 0o600); err != nil {
 		return block.Genesis{}, fmt.Errorf("write config: %w", err)
 	}
-	return g, nil
+	return files.genesis, nil
 }
 
-func (p InitParams) genesis(key *signer.Local) block.Genesis {
-	if p.Genesis != nil {
-		return *p.Genesis
+// homeFiles is what a home is made of, checked before any of it is written: a
+// home is either made or not.
+type homeFiles struct {
+	key     ed25519.PrivateKey // nil: none is made
+	genesis block.Genesis
+	config  string
+}
+
+func (p InitParams) files() (homeFiles, error) {
+	values := map[string]any{"role": p.Role.Name()}
+	maps.Copy(values, p.Overrides)
+	var f homeFiles
+	var err error
+	if f.config, err = RenderConfig(values); err != nil {
+		return homeFiles{}, err
 	}
-	address := key.Address()
+	if err := CheckConfig(f.config); err != nil {
+		return homeFiles{}, err
+	}
+	if p.Genesis != nil {
+		f.genesis = *p.Genesis
+		return f, f.genesis.Validate()
+	}
+	if f.key, err = signer.Generate(); err != nil {
+		return homeFiles{}, err
+	}
+	f.genesis = p.genesis(signer.NewLocal(f.key).Address())
+	return f, f.genesis.Validate()
+}
+
+func (p InitParams) genesis(proposer block.Hash) block.Genesis {
 	return block.Genesis{
-		ChainID: p.ChainID, StartTime: p.StartTime.UTC(), InitialHeight: 1, ProposerAddress: address[:],
+		ChainID: p.ChainID, StartTime: p.StartTime.UTC(), InitialHeight: 1, ProposerAddress: proposer[:],
 		DAStartHeight: p.DAStartHeight, DAEpochForcedInclusion: 50,
 	}
 }

@@ -47,17 +47,40 @@ type Loaded struct {
 
 // Load reads the config. All problems are reported together, one line each.
 func Load(src Sources) (Loaded, error) {
+	l, err := newLoader()
+	if err != nil {
+		return Loaded{}, err
+	}
+	l.file(filepath.Join(src.Home, ConfigFile))
+	l.env(src.Env)
+	l.flags(src.Flags)
+	return l.loaded()
+}
+
+// CheckConfig reports what is wrong with the text of a config file.
+func CheckConfig(text string) error {
+	l, err := newLoader()
+	if err != nil {
+		return err
+	}
+	l.yaml(ConfigFile, given(text))
+	_, err = l.loaded()
+	return err
+}
+
+func newLoader() (*loader, error) {
 	l := &loader{k: koanf.New("."), origin: map[string]string{}}
 	if err := l.k.Load(structs.Provider(Default(), "koanf"), nil); err != nil {
-		return Loaded{}, fmt.Errorf("config defaults: %w", err)
+		return nil, fmt.Errorf("config defaults: %w", err)
 	}
 	l.known = l.k.Keys()
 	for _, key := range l.known {
 		l.origin[key] = "default"
 	}
-	l.file(filepath.Join(src.Home, ConfigFile))
-	l.env(src.Env)
-	l.flags(src.Flags)
+	return l, nil
+}
+
+func (l *loader) loaded() (Loaded, error) {
 	cfg := l.decode()
 	if len(l.problems) == 0 {
 		l.problems = cfg.Problems()
@@ -88,15 +111,29 @@ func (l *loader) file(path string) {
 		l.problem("%s: has %d bytes, want at most %d", path, info.Size(), maxConfigBytes)
 		return
 	}
+	l.yaml(path, file.Provider(path))
+}
+
+// yaml takes every key of a YAML text; where is its name in problems.
+func (l *loader) yaml(where string, text koanf.Provider) {
 	in := koanf.New(".")
-	if err := in.Load(file.Provider(path), yaml.Parser()); err != nil {
-		l.problem("%s: %s", path, oneLine(err))
+	if err := in.Load(text, yaml.Parser()); err != nil {
+		l.problem("%s: %s", where, oneLine(err))
 		return
 	}
 	for _, key := range in.Keys() {
-		l.set(key, in.Get(key), "file", path)
+		l.set(key, in.Get(key), "file", where)
 	}
 }
+
+// given is a config text that is not in a file.
+type given string
+
+// ReadBytes implements koanf.Provider.
+func (g given) ReadBytes() ([]byte, error) { return []byte(g), nil }
+
+// Read implements koanf.Provider.
+func (g given) Read() (map[string]any, error) { return nil, errors.ErrUnsupported }
 
 func (l *loader) env(environ []string) {
 	byName := make(map[string]string, len(l.known))

@@ -39,10 +39,7 @@ func Prepare(ctx context.Context, p PrepareParams) (Setup, error) {
 		return Setup{}, errors.Join(p.Config.Problems()...)
 	}
 	c := p.Config.In(p.Home)
-	g, err := block.LoadGenesis(c.GenesisFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Setup{}, fmt.Errorf("no genesis file at %s: run 'tandem init', or copy the file of the chain there", c.GenesisFile)
-	}
+	g, err := loadGenesis(c.GenesisFile)
 	if err != nil {
 		return Setup{}, err
 	}
@@ -62,12 +59,44 @@ func Prepare(ctx context.Context, p PrepareParams) (Setup, error) {
 	return s, s.observe(ctx, p.LogTo)
 }
 
+func loadGenesis(path string) (block.Genesis, error) {
+	g, err := block.LoadGenesis(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return block.Genesis{}, fmt.Errorf("no genesis file at %s: run 'tandem init', or copy the file of the chain there", path)
+	}
+	return g, err
+}
+
+// CheckHome reads the files a config with absolute paths names, as far as that
+// takes no passphrase.
+func CheckHome(c Config) (block.Genesis, error) {
+	g, err := loadGenesis(c.GenesisFile)
+	if err != nil {
+		return block.Genesis{}, err
+	}
+	if _, err := signer.LoadNodeKey(c.Signer.NodeKeyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return block.Genesis{}, err
+	}
+	if role, _ := RoleByName(c.Role); role.Produces() {
+		return g, signerThere(c.Signer)
+	}
+	return g, nil
+}
+
+func signerThere(c signer.Config) error {
+	_, err := signer.PublicOf(c.KeyFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("no signer key at %s: a sequencer needs that of the chain's proposer, see 'tandem keys import --help'", c.KeyFile)
+	}
+	return err
+}
+
 // loadSigner opens the proposer's key. One that is not the genesis proposer's
 // is refused unless the chain may have rotated: only the chain itself knows, so
 // it is checked again when blocks are made.
 func loadSigner(c signer.Config, g block.Genesis, in *os.File, prompt io.Writer) (*signer.Local, error) {
-	if _, err := signer.PublicOf(c.KeyFile); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("no signer key at %s: a sequencer needs one, run 'tandem init --role sequencer'", c.KeyFile)
+	if err := signerThere(c); err != nil {
+		return nil, err
 	}
 	passphrase, err := signer.Passphrase(c.PassphraseFile, in, prompt)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"syscall"
 	"time"
@@ -51,8 +52,10 @@ func call(ctx context.Context, method, address, path string, body []byte) ([]byt
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return nil, withCode(exitFailed, fmt.Errorf("no node answers at %s: is it running?", base.Host))
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, withCode(exitFailed, fmt.Errorf("%s does not answer within %s", base.Host, callTimeout))
 	case err != nil:
-		return nil, withCode(exitFailed, fmt.Errorf("ask %s: %w", base.Host, err))
+		return nil, withCode(exitFailed, fmt.Errorf("ask %s: %w", base.Host, reason(err)))
 	}
 	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
@@ -63,6 +66,14 @@ func call(ctx context.Context, method, address, path string, body []byte) ([]byt
 		return answer, withCode(exitFailed, fmt.Errorf("%s: %s: %s", base.Host, resp.Status, strings.TrimSpace(string(answer))))
 	}
 	return answer, nil
+}
+
+// reason leaves out method and URL, which the caller has named.
+func reason(err error) error {
+	if outer, ok := errors.AsType[*url.Error](err); ok {
+		return outer.Err
+	}
+	return err
 }
 
 func newTx() *cobra.Command {

@@ -9,11 +9,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tandem-node/tandem/app"
-	"github.com/tandem-node/tandem/modules/block"
 )
 
 func newConfig() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Show or check the config of a home"}
+	cmd := group("config", "Show or check the config of a home")
 	show := &cobra.Command{
 		Use: "show", Short: "Show every key, its value and where it was set", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -31,7 +30,7 @@ func newConfig() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			g, err := block.LoadGenesis(loaded.Config.In(homeOf(cmd)).GenesisFile)
+			g, err := app.CheckHome(loaded.Config.In(homeOf(cmd)))
 			if err != nil {
 				return withCode(exitConfig, err)
 			}

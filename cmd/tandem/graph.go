@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,7 @@ func newGraph() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			role, ok := app.RoleByName(args[0])
 			if !ok {
-				return withCode(exitUsage, fmt.Errorf("role is %q, want one of %v", args[0], app.RoleNames()))
+				return withCode(exitUsage, fmt.Errorf("role is %q, want one of %s", args[0], strings.Join(app.RoleNames(), ", ")))
 			}
 			setup, err := app.Sketch(cmd.Context(), role)
 			if err != nil {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,7 +48,7 @@ func initHome(cmd *cobra.Command, p app.InitParams, genesis string, config *pfla
 	}
 	role, ok := app.RoleByName(name)
 	if !ok {
-		return fmt.Errorf("--role is %q, want one of %v", name, app.RoleNames())
+		return fmt.Errorf("--role is %q, want one of %s", name, strings.Join(app.RoleNames(), ", "))
 	}
 	p.Role, p.Overrides = role, changed(config)
 	if genesis != "" {
@@ -66,8 +68,9 @@ func initHome(cmd *cobra.Command, p app.InitParams, genesis string, config *pfla
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s of chain %s, config in %s\n", p.Home, role.Name(), g.ChainID, app.ConfigFile)
-	return err
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s of chain %s (genesis %s), config in %s\nstart it with: tandem start --home %s\n",
+		role.Name(), g.ChainID, g.Hash().Short(), filepath.Join(p.Home, app.ConfigFile), p.Home)
+	return withCode(exitFailed, err)
 }
 
 // changed returns the config flags that were given. Parsing is done by the

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -17,7 +18,7 @@ import (
 )
 
 func newKeys() *cobra.Command {
-	cmd := &cobra.Command{Use: "keys", Short: "Show, export or import the keys of a home"}
+	cmd := group("keys", "Show, export or import the keys of a home")
 	show := &cobra.Command{
 		Use: "show", Short: "Show node id, proposer address and public key", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return showKeys(cmd) },
@@ -27,8 +28,12 @@ func newKeys() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return exportKey(cmd) },
 	}
 	imported := &cobra.Command{
-		Use: "import HEX", Short: "Save a private key of 64 bytes as the signer key of the home", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return importKey(cmd, args[0]) },
+		Use: "import FILE", Short: "Save an exported private key as the signer key of the home", Args: cobra.ExactArgs(1),
+		Long: `Save a private key, 128 hex digits as 'tandem keys export' prints them, as the
+signer key of the home, encrypted with its passphrase. The key is read from FILE,
+or from standard input when that is "-", so that it is in no list of processes.`,
+		Example: `  tandem keys export --home old | tandem keys import --home new --signer.passphrase_file pass.txt -`,
+		RunE:    func(cmd *cobra.Command, args []string) error { return importKey(cmd, args[0]) },
 	}
 	for _, c := range []*cobra.Command{show, export, imported} {
 		c.Flags().AddFlagSet(app.Flags())
@@ -52,6 +57,9 @@ func showKeys(cmd *cobra.Command) error {
 		return err
 	}
 	node, err := signer.LoadNodeKey(c.NodeKeyFile)
+	if errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("no node key at %s: run 'tandem init'", c.NodeKeyFile)
+	}
 	if err != nil {
 		return withCode(exitConfig, err)
 	}
@@ -94,14 +102,14 @@ func exportKey(cmd *cobra.Command) error {
 	return err
 }
 
-func importKey(cmd *cobra.Command, text string) error {
-	raw, err := hex.DecodeString(strings.TrimSpace(text))
-	if err != nil || len(raw) != ed25519.PrivateKeySize {
-		return withCode(exitUsage, fmt.Errorf("the key has %d hex digits, want %d", len(text), 2*ed25519.PrivateKeySize))
+func importKey(cmd *cobra.Command, path string) error {
+	raw, err := readKey(cmd.InOrStdin(), path)
+	if err != nil {
+		return withCode(exitConfig, err)
 	}
 	key := ed25519.NewKeyFromSeed(raw[:ed25519.SeedSize])
 	if !key.Equal(ed25519.PrivateKey(raw)) {
-		return withCode(exitUsage, errors.New("the second half of the key is not the public key of the first"))
+		return withCode(exitConfig, errors.New("the second half of the key is not the public key of the first"))
 	}
 	c, err := signerConfig(cmd)
 	if err != nil {
@@ -116,4 +124,26 @@ func importKey(cmd *cobra.Command, text string) error {
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "address     %s\n", signer.NewLocal(key).Address())
 	return err
+}
+
+// readKey reads a private key in hex from a file, or from in when path is "-".
+func readKey(in io.Reader, path string) ([]byte, error) {
+	if path != "-" {
+		f, err := os.Open(path) //nolint:gosec // the operator names the file
+		if err != nil {
+			return nil, fmt.Errorf("key: %w", err)
+		}
+		defer func() { _ = f.Close() }()
+		in = f
+	}
+	const digits = 2 * ed25519.PrivateKeySize
+	text, err := io.ReadAll(io.LimitReader(in, 2*digits))
+	if err != nil {
+		return nil, fmt.Errorf("key: %w", err)
+	}
+	raw, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(raw) != ed25519.PrivateKeySize {
+		return nil, fmt.Errorf("the key is not %d hex digits, as 'tandem keys export' prints them", digits)
+	}
+	return raw, nil
 }

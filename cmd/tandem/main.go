@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -40,31 +42,48 @@ func withCode(code int, err error) error {
 	return &exitError{code: code, err: err}
 }
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel() // asks for a clean stop
+		<-signals
+		_, _ = fmt.Fprintln(os.Stderr, "tandem: a second signal, not waiting for the clean stop")
+		os.Exit(exitFailed)
+	}()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
 
-func run(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+// run is the whole command; it returns the exit code.
+func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(errOut)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
 	}
-	// One line per problem, the cause first: the path through the graph helps
-	// nobody at a terminal.
 	var coded *exitError
-	code := exitUsage
+	code := exitUsage // what cobra finds wrong
 	if errors.As(err, &coded) {
 		code = coded.code
 	}
+	report(errOut, err, code)
+	return code
+}
+
+// report prints one line per problem, the cause first: the path through the
+// graph helps nobody at a terminal.
+func report(out io.Writer, err error, code int) {
 	for line := range strings.Lines(dig.RootCause(err).Error()) {
-		fmt.Fprintln(os.Stderr, "tandem: "+strings.TrimSuffix(line, "\n"))
+		_, _ = fmt.Fprintln(out, "tandem: "+strings.TrimSpace(line))
 	}
 	if code == exitUsage {
-		fmt.Fprintln(os.Stderr, "tandem: see 'tandem --help'")
+		_, _ = fmt.Fprintln(out, "tandem: see 'tandem --help'")
 	}
-	return code
 }
 
 func newRoot() *cobra.Command {
@@ -78,14 +97,40 @@ Start with:
   tandem devnet                  a whole chain on this machine, nothing to configure
   tandem init --help             make a home for a node
   tandem start                   run the node of a home`,
+		Version:       buildVersion(),
+		Args:          noCommand,
+		RunE:          help,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.SetVersionTemplate(versionLine())
 	root.PersistentFlags().String("home", defaultHome(), "directory of the node (or TANDEM_HOME)")
 	root.AddCommand(
 		newInit(), newStart(), newDevnet(), newDA(), newStatus(), newTx(), newKeys(), newConfig(), newGraph(), newVersion(),
 	)
 	return root
+}
+
+// group makes a command that only has others below it: alone it prints its help.
+func group(use, short string) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: noCommand, RunE: help}
+}
+
+func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+
+// noCommand refuses a command that does not exist, in one line.
+func noCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	const near = 2
+	cmd.SuggestionsMinimumDistance = near
+	hint, names := "", cmd.SuggestionsFor(args[0])
+	if len(names) > 0 {
+		best := max(0, slices.IndexFunc(names, func(name string) bool { return strings.HasPrefix(name, args[0]) }))
+		hint = fmt.Sprintf(", did you mean %q?", names[best])
+	}
+	return fmt.Errorf("unknown command %q for %q%s", args[0], cmd.CommandPath(), hint)
 }
 
 func defaultHome() string {
