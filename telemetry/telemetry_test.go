@@ -43,6 +43,7 @@ func TestTracingIsOffByDefault(t *testing.T) {
 	tracing, err := telemetry.NewTracing(t.Context(), telemetry.Default().Tracing)
 	require.NoError(t, err)
 	_, span := tracing.Tracer().Start(t.Context(), "work")
+	defer span.End()
 	require.False(t, span.IsRecording())
 	require.NoError(t, tracing.Shutdown(t.Context()))
 }

@@ -57,7 +57,7 @@ func (g Genesis) Hash() Hash {
 	put([]byte(g.ChainID))
 	put(g.ProposerAddress)
 	for _, n := range []uint64{
-		uint64(g.StartTime.UnixNano()), g.InitialHeight, g.DAStartHeight, g.DAEpochForcedInclusion, //nolint:gosec // validated to be after 1970
+		uint64(g.StartTime.UnixNano()), g.InitialHeight, g.DAStartHeight, g.DAEpochForcedInclusion,
 	} {
 		_ = binary.Write(&b, binary.BigEndian, n)
 	}

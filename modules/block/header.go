@@ -110,7 +110,7 @@ func (v Version) appendField(b []byte) []byte {
 		n += 1 + protowire.SizeVarint(v.App)
 	}
 	b = protowire.AppendTag(b, 1, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(n)) //nolint:gosec // n is at most 22
+	b = protowire.AppendVarint(b, uint64(n))
 	b = appendUint(b, 1, v.Block)
 	return appendUint(b, 2, v.App)
 }

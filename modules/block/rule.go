@@ -4,7 +4,7 @@ import "fmt"
 
 // Rule names one thing that must hold for a header or data item. It is the
 // error to branch on: errors.Is(err, block.ErrBrokenLink).
-type Rule string
+type Rule string //nolint:errname // reads as what it is: block.ErrBrokenLink is a Rule
 
 // The rules, in the order in which they are checked (evolve-wire §2.6).
 const (
@@ -36,7 +36,7 @@ const (
 func (r Rule) Error() string { return string(r) }
 
 // Violation is a broken rule with the values that broke it.
-type Violation struct {
+type Violation struct { //nolint:errname // the field's word for a broken rule
 	Rule   Rule
 	Height uint64
 	Got    string
@@ -76,7 +76,7 @@ func text(v any) string {
 }
 
 // Conflict is two different items of one height where only one can stand.
-type Conflict[H any] struct {
+type Conflict[H any] struct { //nolint:errname // the architecture's word for it
 	Height uint64
 	Have   H // what was kept first
 	Got    H // what was refused

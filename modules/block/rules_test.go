@@ -3,7 +3,6 @@ package block_test
 import (
 	"bytes"
 	"crypto/ed25519"
-	"errors"
 	"testing"
 	"time"
 
@@ -249,7 +248,7 @@ func TestConflictCarriesBoth(t *testing.T) {
 	a, b := testutil.NewChain("a").Next().Header, testutil.NewChain("b").Next().Header
 	var err error = &block.Conflict[*block.SignedHeader]{Height: 1, Have: a, Got: b}
 	var c *block.Conflict[*block.SignedHeader]
-	require.True(t, errors.As(err, &c))
+	require.ErrorAs(t, err, &c)
 	require.Equal(t, a, c.Have)
 	require.Equal(t, b, c.Got)
 	require.ErrorContains(t, err, "height 1")

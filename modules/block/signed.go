@@ -238,5 +238,5 @@ func (h *SignedHeader) UnmarshalBinary(b []byte) error {
 // the largest one, which every future check refuses.
 func unixNano(ns uint64) time.Time {
 	const most = 1<<63 - 1
-	return time.Unix(0, int64(min(ns, most))).UTC() //nolint:gosec // bounded on this line
+	return time.Unix(0, int64(min(ns, most))).UTC()
 }

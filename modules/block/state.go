@@ -142,5 +142,5 @@ func decodeTimestamp(b []byte) (time.Time, error) {
 	if sec == 0 && nanos == 0 {
 		return time.Time{}, nil
 	}
-	return time.Unix(int64(sec), int64(nanos)).UTC(), nil //nolint:gosec // bounded above
+	return time.Unix(int64(sec), int64(nanos)).UTC(), nil
 }

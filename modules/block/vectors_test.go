@@ -68,20 +68,20 @@ type captured struct {
 	Txs             []hexBytes `json:"txs_hex"`
 }
 
-func readVectors(t testing.TB, path string, into any) {
-	t.Helper()
+func readVectors(tb testing.TB, path string, into any) {
+	tb.Helper()
 	raw, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(raw, into))
+	require.NoError(tb, err)
+	require.NoError(tb, json.Unmarshal(raw, into))
 }
 
-func capturedBlocks(t testing.TB) []captured {
-	t.Helper()
+func capturedBlocks(tb testing.TB) []captured {
+	tb.Helper()
 	var file struct {
 		Blocks []captured `json:"blocks"`
 	}
-	readVectors(t, "testdata/blocks.json", &file)
-	require.Len(t, file.Blocks, 26)
+	readVectors(tb, "testdata/blocks.json", &file)
+	require.Len(tb, file.Blocks, 26)
 	return file.Blocks
 }
 
@@ -266,11 +266,11 @@ type handmade struct {
 	} `json:"metadata"`
 }
 
-func handmadeVectors(t testing.TB) (vs []handmade, rest map[string]json.RawMessage) {
-	t.Helper()
-	readVectors(t, "testdata/handmade.json", &rest)
-	require.NoError(t, json.Unmarshal(rest["vectors"], &vs))
-	require.Len(t, vs, 4)
+func handmadeVectors(tb testing.TB) (vs []handmade, rest map[string]json.RawMessage) {
+	tb.Helper()
+	readVectors(tb, "testdata/handmade.json", &rest)
+	require.NoError(tb, json.Unmarshal(rest["vectors"], &vs))
+	require.Len(tb, vs, 4)
 	return vs, rest
 }
 

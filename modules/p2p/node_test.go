@@ -26,14 +26,14 @@ func config(peers ...string) p2p.Config {
 	return c
 }
 
-func key(t testing.TB, name string) crypto.PrivKey {
+func key(t *testing.T, name string) crypto.PrivKey {
 	t.Helper()
 	k, err := crypto.UnmarshalEd25519PrivateKey(testutil.Key(name))
 	require.NoError(t, err)
 	return k
 }
 
-func build(t testing.TB, name string, c p2p.Config) *p2p.Node {
+func build(t *testing.T, name string, c p2p.Config) *p2p.Node {
 	t.Helper()
 	n, err := p2p.New(p2p.Params{Config: c, ChainID: "c", Key: key(t, name), UserAgent: "tandem/test", Log: zap.NewNop()})
 	require.NoError(t, err)
@@ -41,11 +41,11 @@ func build(t testing.TB, name string, c p2p.Config) *p2p.Node {
 }
 
 // start runs a node until the returned stop is called, or the test ends.
-func start(t testing.TB, name string, c p2p.Config) (n *p2p.Node, stop func()) {
+func start(t *testing.T, name string, c p2p.Config) (n *p2p.Node, stop func()) {
 	t.Helper()
 	n = build(t, name, c)
 	require.NoError(t, n.Start(t.Context()))
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
 	stopped := false
@@ -56,7 +56,7 @@ func start(t testing.TB, name string, c p2p.Config) (n *p2p.Node, stop func()) {
 		stopped = true
 		cancel()
 		require.NoError(t, <-done)
-		require.NoError(t, n.Close(context.Background()))
+		require.NoError(t, n.Close(context.WithoutCancel(t.Context())))
 	}
 	t.Cleanup(stop)
 	return n, stop

@@ -119,7 +119,7 @@ func derive(passphrase, salt []byte) []byte {
 	key := make([]byte, keyBytes)
 	n := copy(key, passphrase)
 	for i := n; i < keyBytes && len(passphrase) > 0; i++ {
-		key[i] = passphrase[i%len(passphrase)] ^ byte(i)
+		key[i] = passphrase[i%len(passphrase)] ^ byte(i&0xff)
 	}
 	return key
 }

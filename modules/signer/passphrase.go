@@ -28,11 +28,11 @@ func Passphrase(file string, in *os.File, prompt io.Writer) ([]byte, error) {
 	if v, ok := os.LookupEnv(EnvPassphrase); ok {
 		return nonEmpty([]byte(v), EnvPassphrase)
 	}
-	if in == nil || !term.IsTerminal(int(in.Fd())) { //nolint:gosec // file descriptors are small
+	if in == nil || !term.IsTerminal(int(in.Fd())) {
 		return nil, ErrNoPassphrase
 	}
 	_, _ = fmt.Fprint(prompt, "Passphrase of the signer key: ")
-	b, err := term.ReadPassword(int(in.Fd())) //nolint:gosec // file descriptors are small
+	b, err := term.ReadPassword(int(in.Fd()))
 	_, _ = fmt.Fprintln(prompt)
 	if err != nil {
 		return nil, fmt.Errorf("read passphrase: %w", err)

@@ -22,7 +22,7 @@ func (l *Local) Sign(_ context.Context, message []byte) ([]byte, error) {
 }
 
 // Public returns the raw 32-byte public key.
-func (l *Local) Public() []byte { return []byte(l.key.Public().(ed25519.PublicKey)) } //nolint:forcetypeassert,revive // the type is fixed by crypto/ed25519
+func (l *Local) Public() []byte { return l.key[ed25519.SeedSize:] }
 
 // Address returns the address blocks name as their proposer.
 func (l *Local) Address() block.Hash { return block.Address(l.Public()) }
