@@ -59,6 +59,9 @@ func (c Config) options() *opt.Options {
 		CompactionTotalSize:    64 * opt.MiB,
 		OpenFilesCacheCapacity: c.OpenFiles,
 		DisableSeeksCompaction: true,
-		Filter:                 filter.NewBloomFilter(bloomBits),
+		// Batches larger than the write buffer go through the journal like all
+		// others. The other way around it keeps a lock when it fails.
+		DisableLargeBatchTransaction: true,
+		Filter:                       filter.NewBloomFilter(bloomBits),
 	}
 }

@@ -124,14 +124,16 @@ func flush(l *leveldb.DB) error {
 	return err
 }
 
-// calm reports whether compaction keeps up, so that flush does not wait for it.
+// calm reports whether flush would be done at once. With many tables on the
+// first level, and the two buffers add to them, it would wait for compaction.
 func calm(l *leveldb.DB) bool {
+	const buffers = 2
 	tables, err := l.GetProperty("leveldb.num-files-at-level0")
 	if err != nil {
 		return false
 	}
 	n, err := strconv.Atoi(tables)
-	return err == nil && n < opt.DefaultWriteL0SlowdownTrigger
+	return err == nil && n+buffers < opt.DefaultWriteL0PauseTrigger
 }
 
 // Path returns the directory, or "memory".

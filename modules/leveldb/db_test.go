@@ -118,6 +118,25 @@ func TestBatchIsReusable(t *testing.T) {
 	require.Zero(t, b.Len()+b.Size())
 }
 
+func TestBatchMayExceedTheWriteBuffer(t *testing.T) {
+	both(t, func(t *testing.T, db *leveldb.DB) {
+		t.Helper()
+		require.NoError(t, db.Open())
+		var b leveldb.Batch
+		for i := range byte(18) {
+			b.Put([]byte{i}, make([]byte, 1<<20))
+		}
+		require.NoError(t, db.Write(&b, true))
+		require.NoError(t, db.Close())
+		opened(t, db)
+		for i := range byte(18) {
+			has, err := db.Has([]byte{i})
+			require.NoError(t, err)
+			require.True(t, has)
+		}
+	})
+}
+
 func keys(t *testing.T, it *leveldb.Iterator) string {
 	t.Helper()
 	defer it.Close()
