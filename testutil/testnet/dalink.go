@@ -12,15 +12,15 @@ import (
 // daLink is one node's way to DA. It can be cut: calls under way break off, new
 // ones are refused.
 type daLink struct {
-	client da.Client
+	client da.Client // set at each start
 
 	mu    sync.Mutex
 	life  context.Context //nolint:containedctx // ends calls that are under way when the link is cut
 	sever context.CancelFunc
 }
 
-func newDALink(c da.Client) *daLink {
-	l := &daLink{client: c}
+func newDALink() *daLink {
+	l := new(daLink)
 	l.restore()
 	return l
 }

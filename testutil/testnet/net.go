@@ -30,6 +30,7 @@ type Net struct {
 	wires  *wires
 	nodes  []*Node
 	signed *signatures
+	skipDA bool
 }
 
 // settings of a Net.
@@ -120,6 +121,9 @@ func (n *Net) config(role app.Role) app.Config {
 	}
 	return c
 }
+
+// DATime returns the time between DA blocks.
+func (n *Net) DATime() time.Duration { return n.cfg.daTime }
 
 // Nodes returns all nodes in the order in which they were made.
 func (n *Net) Nodes() []*Node { return slices.Clone(n.nodes) }

@@ -117,7 +117,7 @@ func (n *Net) add(role app.Role, opts []NodeOption) *Node {
 			}
 		}
 	}
-	x := &Node{net: n, spec: s, ip: simnet.IntToPublicIPv4(len(n.nodes)).String(), da: newDALink(n.DA.Client())}
+	x := &Node{net: n, spec: s, ip: simnet.IntToPublicIPv4(len(n.nodes)).String(), da: newDALink()}
 	x.home = filepath.Join(n.dir, s.name, "home")
 	n.nodes = append(n.nodes, x)
 	if !s.idle {
@@ -159,28 +159,19 @@ func (x *Node) Start(opts ...NodeOption) {
 	for _, o := range opts {
 		o(&s)
 	}
-	setup := x.setup(s)
 	x.port = &port{wires: x.net.wires}
+	setup := x.setup(s)
 	x.Parts = Parts{}
-	options := []fx.Option{
-		app.Node(setup, append(x.inner(s.role), s.inner...)...),
+	x.app = fx.New(
+		app.Node(setup, append(x.inner(s), s.inner...)...),
 		fx.Replace(x.port.options()),
 		fx.Options(s.outer...),
-	}
-	if s.da {
-		// Beside the node, like any other replacement; a second one by the test
-		// takes the place of this one.
-		options = append(options, fx.Decorate(func(c da.Client) da.Client { return x.linked(c) }))
-	}
-	x.app = fx.New(options...)
+	)
 	require.NoError(t, x.app.Err(), x.Name())
 	start := time.Now()
 	require.NoError(t, x.app.Start(t.Context()), "start of %s", x.Name())
 	require.Less(t, time.Since(start), time.Second, "%s waited for something at its start", x.Name())
 }
-
-// linked is the client the node gets.
-func (x *Node) linked(da.Client) da.Client { return x.da }
 
 // setup is the config and the keys of a run.
 func (x *Node) setup(s spec) app.Setup {
@@ -204,14 +195,24 @@ func (x *Node) setup(s spec) app.Setup {
 	x.tracing = tracing
 	return app.Setup{
 		Role: s.role, Home: x.home, Version: "test", Config: c, Genesis: x.net.Genesis, NodeKey: key, Signer: x.signer,
-		Log: x.net.Logs.Logger().Named(x.spec.name), Tracing: tracing, Metrics: metrics,
+		Log: mutable(x.net.Logs.Logger(), &x.port.dead).Named(x.spec.name), Tracing: tracing, Metrics: metrics,
 	}
 }
 
-// inner reads the parts out of the node and puts the probe before its executor.
-func (x *Node) inner(role app.Role) []fx.Option {
-	out := x.Parts.populate(role)
-	if role.Executes() {
+// inner reads the parts out of the node, puts the probe before its executor and
+// the link before its DA client. Being inside, it sees what tests have replaced.
+func (x *Node) inner(s spec) []fx.Option {
+	out := x.Parts.populate(s.role)
+	if s.da {
+		out = append(out, fx.Decorate(func(c da.Client) da.Client {
+			if _, dials := c.(*da.Celestia); dials {
+				c = x.net.DA.Client()
+			}
+			x.da.client = c
+			return x.da
+		}))
+	}
+	if s.role.Executes() {
 		out = append(out, fx.Decorate(func(e execution.Executor) execution.Executor {
 			x.Executor = e
 			if c, ok := e.(complete); ok {
@@ -271,7 +272,7 @@ func (x *Node) Crash() {
 		t.Errorf("end of %s: %v", x.Name(), err)
 	}
 	x.home = next
-	x.da = newDALink(x.net.DA.Client())
+	x.da = newDALink()
 }
 
 // Restart is Stop and Start.
