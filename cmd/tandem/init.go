@@ -63,6 +63,11 @@ func initHome(cmd *cobra.Command, p app.InitParams, genesis string, config *pfla
 		if p.Passphrase, err = signer.Passphrase(file, os.Stdin, cmd.ErrOrStderr()); err != nil {
 			return err
 		}
+		if file != "" { // in the config, relative paths are below the home
+			if p.Overrides["signer.passphrase_file"], err = filepath.Abs(file); err != nil {
+				return fmt.Errorf("signer.passphrase_file: %w", err)
+			}
+		}
 	}
 	g, err := app.Init(p)
 	if err != nil {

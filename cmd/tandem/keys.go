@@ -32,7 +32,7 @@ func newKeys() *cobra.Command {
 		Long: `Save a private key, 128 hex digits as 'tandem keys export' prints them, as the
 signer key of the home, encrypted with its passphrase. The key is read from FILE,
 or from standard input when that is "-", so that it is in no list of processes.`,
-		Example: `  tandem keys export --home old | tandem keys import --home new --signer.passphrase_file pass.txt -`,
+		Example: `  tandem keys export --home old | TANDEM_SIGNER_PASSPHRASE=... tandem keys import --home new -`,
 		RunE:    func(cmd *cobra.Command, args []string) error { return importKey(cmd, args[0]) },
 	}
 	for _, c := range []*cobra.Command{show, export, imported} {

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tandem-node/tandem/modules/rpc"
+)
+
+var now = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func followerStatus() rpc.Status {
+	return rpc.Status{
+		Version: "v1.2.3", Role: "full", ChainID: "test-chain", Genesis: "0123456789ABCDEF", NodeID: "12D3KooWAbc",
+		Heads:   rpc.Heads{Header: 120, Data: 119, Applied: 118, Final: 100},
+		Applied: rpc.Applied{StateRoot: "ab12", At: now.Add(-1234 * time.Millisecond)},
+		Final:   rpc.Final{HeaderDA: 40, DataDA: 41},
+		Lag:     rpc.Lag{Blocks: 2, Final: 18, Rate: 3.25},
+		P2P:     rpc.P2P{Enabled: true, Peers: 3, Target: 121},
+		DA:      rpc.DA{Enabled: true, Head: 44, Cursor: 45, LastOK: now.Add(-400 * time.Millisecond), Error: "connection refused"},
+
+		WaitingFor: "data of block 119",
+	}
+}
+
+func TestPrintStatus(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*rpc.Status)
+		want   string
+	}{
+		{"follower", func(*rpc.Status) {}, `
+chain        test-chain (genesis 01234567)
+node         full, tandem v1.2.3, 12D3KooWAbc
+applied      118, 1.2s ago
+final        100, header at DA 40, data at DA 41
+header head  120
+data head    119
+lag          2 blocks to the head, 18 to final, 3.2 blocks/s
+p2p          3 peers, target 121
+da           head 44, next to read 45, 400ms ago, last error: connection refused
+state root   ab12
+waiting for  data of block 119
+`},
+		{"sequencer", func(s *rpc.Status) {
+			s.Role, s.WaitingFor, s.DA.Error = "sequencer", "", ""
+			s.Sequencer = &rpc.Sequencer{Produced: 9, SubmittedHeader: 110, SubmittedData: 109, Error: "no funds"}
+		}, `
+chain        test-chain (genesis 01234567)
+node         sequencer, tandem v1.2.3, 12D3KooWAbc
+applied      118, 1.2s ago
+final        100, header at DA 40, data at DA 41
+header head  120
+data head    119
+lag          2 blocks to the head, 18 to final, 3.2 blocks/s
+p2p          3 peers, target 121
+da           head 44, next to read 45, 400ms ago
+sequencer    9 made since start, on DA: headers to 110, data to 109, last error: no funds
+state root   ab12
+waiting for  nothing
+`},
+		{"just started, no source", func(s *rpc.Status) {
+			s.Heads, s.Applied, s.Final, s.Lag, s.P2P, s.DA = rpc.Heads{}, rpc.Applied{}, rpc.Final{}, rpc.Lag{}, rpc.P2P{}, rpc.DA{}
+		}, `
+chain        test-chain (genesis 01234567)
+node         full, tandem v1.2.3, 12D3KooWAbc
+applied      0
+final        0
+header head  0
+data head    0
+lag          0 blocks to the head, 0 to final, 0.0 blocks/s
+p2p          off
+da           off
+state root   nothing
+waiting for  data of block 119
+`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := followerStatus()
+			tt.change(&s)
+			var out strings.Builder
+			require.NoError(t, printStatus(&out, s, now))
+			require.Equal(t, strings.TrimPrefix(tt.want, "\n"), out.String())
+		})
+	}
+}
+
+func TestStatusAndTxAskTheNode(t *testing.T) {
+	var sent []string
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"chain_id":"from-the-wire","role":"light"}`))
+	})
+	mux.HandleFunc("POST /tx", func(w http.ResponseWriter, r *http.Request) {
+		body := make([]byte, r.ContentLength)
+		_, _ = r.Body.Read(body)
+		if string(body) == "bad" {
+			http.Error(w, "want key=value", http.StatusBadRequest)
+			return
+		}
+		sent = append(sent, string(body))
+		w.WriteHeader(http.StatusAccepted)
+	})
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	for _, address := range []string{server.URL, strings.TrimPrefix(server.URL, "http://")} {
+		r := tandem(t, "status", "--rpc", address)
+		require.Equal(t, exitOK, r.code, r.err)
+		require.Contains(t, r.out, "chain        from-the-wire")
+		require.JSONEq(t, `{"chain_id":"from-the-wire","role":"light"}`, tandem(t, "status", "--json", "--rpc", address).out)
+	}
+	r := tandem(t, "tx", "--rpc", server.URL, "a=1", "b=2")
+	require.Equal(t, result{code: exitOK, out: "2 accepted\n"}, r)
+	require.Equal(t, []string{"a=1", "b=2"}, sent)
+	fails(t, exitFailed, `transaction "bad": `, "tx", "--rpc", server.URL, "bad")
+	fails(t, exitFailed, "404 Not Found", "tx", "--rpc", server.URL+"/elsewhere", "a=1")
+}
