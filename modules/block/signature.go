@@ -101,17 +101,13 @@ func VerifySignatures(hs []*SignedHeader) (int, error) {
 }
 
 func batchVerify(hs []*SignedHeader) bool {
-	v := ed25519.NewBatchVerifierWithCapacity(len(hs))
+	b := newBatch(len(hs))
 	for _, h := range hs {
-		if atomic.LoadUint32(&h.verified) == 1 {
-			continue
-		}
-		if len(h.Signature) == 0 || h.Signer.check(h.Height()) != nil {
+		if atomic.LoadUint32(&h.verified) == 0 && !b.add(Signed{Signer: h.Signer, Message: h.payload, Signature: h.Signature}) {
 			return false
 		}
-		v.AddWithOptions(h.Signer.RawPubKey(), h.payload, h.Signature, verifyOptions())
 	}
-	if ok := v.VerifyBatchOnly(nil); !ok {
+	if !b.check() {
 		return false
 	}
 	for _, h := range hs {
