@@ -130,23 +130,11 @@ type exchangeIn struct {
 	Tracer   trace.Tracer
 }
 
-// hint returns the DA height a half of a block was seen at, for peers.
-func (in exchangeIn) hint(of func(block.Included) uint64) exchange.Hint {
-	return func(height uint64) uint64 {
-		included, err := in.Store.Inclusion(context.Background(), height)
-		if err != nil {
-			return 0
-		}
-		return of(included)
-	}
-}
-
 func headerParams(in exchangeIn) exchange.HeaderParams {
 	log := in.Setup.Log.Named("exchange")
 	return exchange.HeaderParams{
 		Network: in.Network, Store: in.Headers, Genesis: in.Setup.Genesis, Proposers: in.Pipeline,
-		Hint: in.hint(func(i block.Included) uint64 { return i.HeaderDA }),
-		Now:  time.Now, Config: in.Config, Log: log, Tracer: in.Tracer,
+		Hint: in.Store.HeaderHint, Now: time.Now, Config: in.Config, Log: log, Tracer: in.Tracer,
 		Conflicts: func(c *block.Conflict[*block.SignedHeader], from peer.ID) {
 			log.Error("two headers of one height are signed by the proposer", zap.Uint64("height", c.Height),
 				zap.Stringer("have", c.Have.Hash()), zap.Stringer("got", c.Got.Hash()), zap.Stringer("peer", from))
@@ -158,21 +146,12 @@ func dataParams(in exchangeIn) exchange.DataParams {
 	log := in.Setup.Log.Named("exchange")
 	return exchange.DataParams{
 		Network: in.Network, Store: in.Data, Headers: in.Headers, HeaderEvents: wakeups(in.Notifier),
-		Genesis: in.Setup.Genesis, Hint: in.hint(func(i block.Included) uint64 { return max(i.DataDA, emptyDA(i)) }),
+		Genesis: in.Setup.Genesis, Hint: in.Store.DataHint,
 		Now: time.Now, Config: in.Config, Log: log, Tracer: in.Tracer,
 		Conflicts: func(c *block.Conflict[*block.Data], from peer.ID) {
 			log.Error("two data items of one height fit the header", zap.Uint64("height", c.Height), zap.Stringer("peer", from))
 		},
 	}
-}
-
-// emptyDA is the DA height of data that is never posted because it is empty:
-// that of its header.
-func emptyDA(i block.Included) uint64 {
-	if i.DataDA == 0 && i.Commitment.IsZero() {
-		return i.HeaderDA
-	}
-	return 0
 }
 
 // wakeups turns header events into bare wake-ups.

@@ -100,8 +100,8 @@ func (m *monitor) Status(ctx context.Context) rpc.Status {
 	if snap.Applied() > 0 {
 		s.Applied.Hash = snap.AppliedHash.String()
 	}
-	if in, err := m.in.Store.Inclusion(ctx, snap.Final); err == nil && snap.Final > 0 {
-		s.Final = rpc.Final{HeaderDA: in.HeaderDA, DataDA: max(in.DataDA, emptyDA(in))}
+	if snap.Final > 0 {
+		s.Final = rpc.Final{HeaderDA: m.in.Store.HeaderHint(snap.Final), DataDA: m.in.Store.DataHint(snap.Final)}
 	}
 	best := max(s.Heads.Header, s.P2P.Target)
 	s.Lag = rpc.Lag{Blocks: best - min(best, s.Heads.Applied), Final: s.Heads.Applied - min(s.Heads.Applied, s.Heads.Final), Rate: m.rate.of(snap.Blocks)}

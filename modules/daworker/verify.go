@@ -4,8 +4,6 @@ import (
 	"runtime"
 	"sync"
 
-	"github.com/oasisprotocol/curve25519-voi/primitives/ed25519"
-
 	"github.com/tandem-node/tandem/modules/block"
 )
 
@@ -87,16 +85,14 @@ func verifyHeader(i *headerItem) bool {
 	return len(i.envelope) == 0 || block.HeaderEnvelope{Header: i.header, Signature: i.envelope}.Verify() == nil
 }
 
-// verifyBatch applies the rule of package block (ZIP-215) to all at once. The
-// items' keys were matched with their addresses by classify.
+// verifyBatch checks all at once; block.VerifyBatch is cheap because nearly all
+// is signed by one key.
 func verifyBatch(checks []check) bool {
-	v := batch{verifier: ed25519.NewBatchVerifierWithCapacity(2 * len(checks))}
+	all := make([]block.Signed, 0, 2*len(checks))
 	for i := range checks {
-		if !v.add(&checks[i]) {
-			return false
-		}
+		all = checks[i].appendTo(all)
 	}
-	if !v.verifier.VerifyBatchOnly(nil) {
+	if !block.VerifyBatch(all) {
 		return false
 	}
 	for i := range checks {
@@ -109,40 +105,18 @@ func verifyBatch(checks []check) bool {
 	return true
 }
 
-// batch collects signatures, nearly all by one key, which is prepared once.
-type batch struct {
-	verifier *ed25519.BatchVerifier
-	raw      string
-	key      *ed25519.ExpandedPublicKey
-}
-
-func (b *batch) add(c *check) bool {
+// appendTo appends the item's signatures: one for data, up to two for a header.
+func (c *check) appendTo(all []block.Signed) []block.Signed {
 	if c.data != nil {
 		s := &c.data.signed
-		return b.entry(s.Signer, s.Data.Encode(), s.Signature)
+		return append(all, block.Signed{Signer: s.Signer, Message: s.Data.Encode(), Signature: s.Signature})
 	}
 	h := c.header.header
-	if !b.entry(h.Signer, h.Payload(), h.Signature) {
-		return false
+	all = append(all, block.Signed{Signer: h.Signer, Message: h.Payload(), Signature: h.Signature})
+	if len(c.header.envelope) == 0 {
+		return all
 	}
-	return len(c.header.envelope) == 0 || b.entry(h.Signer, h.Encode(), c.header.envelope)
-}
-
-func (b *batch) entry(signer block.Signer, message, signature []byte) bool {
-	raw := signer.RawPubKey()
-	if raw == nil {
-		return false
-	}
-	if b.key == nil || string(raw) != b.raw {
-		key, err := ed25519.NewExpandedPublicKey(raw)
-		if err != nil {
-			return false
-		}
-		b.key, b.raw = key, string(raw)
-	}
-	options := &ed25519.Options{Verify: ed25519.VerifyOptionsZIP_215}
-	b.verifier.AddExpandedWithOptions(b.key, message, signature, options)
-	return true
+	return append(all, block.Signed{Signer: h.Signer, Message: h.Encode(), Signature: c.header.envelope})
 }
 
 // drop marks the items whose signature is wrong and counts them as junk.
