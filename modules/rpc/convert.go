@@ -1,6 +1,9 @@
 package rpc
 
 import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tandem-node/tandem/modules/block"
@@ -9,17 +12,17 @@ import (
 
 func protoVersion(v block.Version) *pb.Version { return &pb.Version{Block: v.Block, App: v.App} }
 
-func protoHeader(h *block.SignedHeader) *pb.SignedHeader {
-	in := &h.Header
-	return &pb.SignedHeader{
-		Header: &pb.Header{
-			Version: protoVersion(in.Version), Height: in.Height, Time: in.Time, LastHeaderHash: in.LastHeaderHash,
-			DataHash: in.DataHash, AppHash: in.AppHash, ProposerAddress: in.ProposerAddress,
-			ValidatorHash: in.ValidatorHash, ChainId: in.ChainID,
-		},
-		Signature: h.Signature,
-		Signer:    &pb.Signer{Address: h.Signer.Address, PubKey: h.Signer.PubKey},
+// protoHeader returns the message whose encoding is that of h to the byte: what
+// old headers carry beyond today's fields is kept, it is part of their hash.
+func protoHeader(h *block.SignedHeader) (*pb.SignedHeader, error) {
+	inner := &pb.Header{}
+	if err := proto.Unmarshal(h.Payload(), inner); err != nil {
+		return nil, fmt.Errorf("header %d: %w", h.Height(), err)
 	}
+	return &pb.SignedHeader{
+		Header: inner, Signature: h.Signature,
+		Signer: &pb.Signer{Address: h.Signer.Address, PubKey: h.Signer.PubKey},
+	}, nil
 }
 
 func protoData(d *block.Data) *pb.Data {

@@ -81,6 +81,12 @@ type Sequencer struct {
 	Error           string `json:"last_error,omitempty"`
 }
 
+// Liveness is the answer of /health/live.
+type Liveness struct {
+	Live   bool   `json:"live"`
+	Reason string `json:"reason,omitempty"`
+}
+
 // Readiness is the answer of /health/ready.
 type Readiness struct {
 	Ready  bool   `json:"ready"`

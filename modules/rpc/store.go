@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 	header "github.com/celestiaorg/go-header"
@@ -17,49 +18,82 @@ import (
 	pb "github.com/tandem-node/tandem/modules/rpc/evnodev1"
 )
 
+// readTimeout bounds one read of the store. What is applied is there; only a
+// rollback under way could make a read wait.
+const readTimeout = 5 * time.Second
+
+// errNoBlock is the latest block of a chain that has none.
+var errNoBlock = errors.New("no block was applied yet")
+
 // storeService implements evnode.v1.StoreService.
 type storeService struct{ p Params }
 
-// GetBlock returns a block by height or hash. A missing block is an internal
-// error, as with ev-node (evolve-wire §8).
+// GetBlock returns an applied block by height or hash. A missing block is an
+// internal error, as with ev-node (evolve-wire §8). DA heights are those at which
+// this very block was seen; data that is empty is never posted and lies where the
+// header does.
 func (s *storeService) GetBlock(ctx context.Context, req *connect.Request[pb.GetBlockRequest]) (*connect.Response[pb.GetBlockResponse], error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	h, err := s.header(ctx, req.Msg)
 	if err != nil {
 		return nil, err
 	}
-	out := &pb.GetBlockResponse{Block: &pb.Block{Header: protoHeader(h)}}
+	signed, err := protoHeader(h)
+	if err != nil {
+		return nil, connect.NewError(connect.CodeInternal, err)
+	}
+	out := &pb.GetBlockResponse{Block: &pb.Block{Header: signed}}
 	if s.p.Data != nil {
-		if d, err := stored(ctx, s.p.Data, h.Height()); err == nil {
-			out.Block.Data = protoData(d)
+		d, err := s.p.Data.GetByHeight(ctx, h.Height())
+		if err != nil {
+			return nil, connect.NewError(connect.CodeInternal, fmt.Errorf("block %d: %w", h.Height(), err))
 		}
+		out.Block.Data = protoData(d)
 	}
-	if in, err := s.p.Chain.Inclusion(ctx, h.Height()); err == nil {
-		out.HeaderDaHeight, out.DataDaHeight = in.HeaderDA, in.DataDA
-		if h.IsEmpty() {
-			out.DataDaHeight = in.HeaderDA // nothing is posted for empty data
-		}
-	}
+	out.HeaderDaHeight, out.DataDaHeight = s.onDA(ctx, h)
 	return connect.NewResponse(out), nil
 }
 
+// onDA returns the DA heights of a block's halves, 0 when not seen.
+func (s *storeService) onDA(ctx context.Context, h *block.SignedHeader) (header, data uint64) {
+	in, err := s.p.Chain.Inclusion(ctx, h.Height())
+	if err != nil {
+		return 0, 0
+	}
+	if in.HeaderDA != 0 && in.HeaderHash == h.Digest() {
+		header = in.HeaderDA
+	}
+	switch {
+	case h.IsEmpty():
+		data = header
+	case in.DataDA != 0 && string(in.Commitment[:]) == string(h.Header.DataHash):
+		data = in.DataDA
+	}
+	return header, data
+}
+
 func (s *storeService) header(ctx context.Context, req *pb.GetBlockRequest) (*block.SignedHeader, error) {
+	state, err := s.p.Chain.State(ctx)
+	if err != nil {
+		return nil, connect.NewError(connect.CodeInternal, fmt.Errorf("state: %w", err))
+	}
 	switch id := req.GetIdentifier().(type) {
 	case *pb.GetBlockRequest_Height:
 		height := id.Height
 		if height == 0 {
-			state, err := s.p.Chain.State(ctx)
-			if err != nil {
-				return nil, connect.NewError(connect.CodeInternal, fmt.Errorf("latest block: %w", err))
-			}
 			height = state.LastHeight
 		}
-		h, err := stored(ctx, s.p.Headers, height)
+		h, err := s.applied(ctx, height, state)
 		if err != nil {
-			return nil, connect.NewError(connect.CodeInternal, fmt.Errorf("block %d: %w", height, err))
+			return nil, connect.NewError(connect.CodeInternal, err)
 		}
 		return h, nil
 	case *pb.GetBlockRequest_Hash:
 		h, err := s.p.Headers.Get(ctx, id.Hash)
+		if err == nil && h.Height() > state.LastHeight {
+			err = header.ErrNotFound // known, but it is not known to be good
+		}
 		if err != nil {
 			return nil, connect.NewError(connect.CodeInternal, fmt.Errorf("block %X: %w", id.Hash, err))
 		}
@@ -69,13 +103,19 @@ func (s *storeService) header(ctx context.Context, req *pb.GetBlockRequest) (*bl
 	}
 }
 
-// stored reads what is there and never waits for heights to come.
-func stored[H header.Header[H]](ctx context.Context, s header.Store[H], height uint64) (H, error) {
-	if height > s.Height() {
-		var none H
-		return none, header.ErrNotFound
+// applied reads an applied header and never waits for heights to come.
+func (s *storeService) applied(ctx context.Context, height uint64, state block.State) (*block.SignedHeader, error) {
+	switch {
+	case !state.Started():
+		return nil, errNoBlock
+	case height > state.LastHeight:
+		return nil, fmt.Errorf("block %d: %w, the latest is %d", height, header.ErrNotFound, state.LastHeight)
 	}
-	return s.GetByHeight(ctx, height) //nolint:wrapcheck // the caller names the height
+	h, err := s.p.Headers.GetByHeight(ctx, height)
+	if err != nil {
+		return nil, fmt.Errorf("block %d: %w", height, err)
+	}
+	return h, nil
 }
 
 // GetState returns the state after the last applied block.
@@ -119,23 +159,26 @@ func (s *storeService) metadata(ctx context.Context, key string) (uint64, error)
 	return n, nil
 }
 
-// included answers "<height>/h" and "<height>/d" with DA heights, 0 when unknown.
+// included answers "<height>/h" and "<height>/d" of final blocks with DA
+// heights, 0 when there is none.
 func (s *storeService) included(ctx context.Context, key string) uint64 {
 	number, half, _ := strings.Cut(key, "/")
 	height, err := strconv.ParseUint(number, 10, 64)
-	if err != nil || height > s.p.Chain.Final() {
+	if err != nil || height == 0 || height > s.p.Chain.Final() {
 		return 0
 	}
-	in, err := s.p.Chain.Inclusion(ctx, height)
-	switch {
-	case err != nil:
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	h, err := s.p.Headers.GetByHeight(ctx, height)
+	if err != nil {
 		return 0
-	case half == "h":
-		return in.HeaderDA
-	case half == "d" && in.DataDA != 0:
-		return in.DataDA
-	case half == "d":
-		return in.HeaderDA // empty data
+	}
+	header, data := s.onDA(ctx, h)
+	switch half {
+	case "h":
+		return header
+	case "d":
+		return data
 	default:
 		return 0
 	}
