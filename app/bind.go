@@ -32,12 +32,12 @@ type (
 	Data    = header.Store[*block.Data]
 )
 
-func instrumentHeaders(s Headers, n *notifier.Notifier) Headers {
-	return instrumented.Wrap(s, n, notifier.Header)
+func instrumentHeaders(s Headers, n *notifier.Notifier, t trace.Tracer) Headers {
+	return instrumented.Wrap(s, n, notifier.Header, instrumented.Tracer(t))
 }
 
-func instrumentData(s Data, n *notifier.Notifier) Data {
-	return instrumented.Wrap(s, n, notifier.Data)
+func instrumentData(s Data, n *notifier.Notifier, t trace.Tracer) Data {
+	return instrumented.Wrap(s, n, notifier.Data, instrumented.Tracer(t))
 }
 
 // bindings connects what modules offer to the interfaces other modules declare.

@@ -12,39 +12,54 @@ import (
 
 // Wrap returns s with an Append that publishes an event of type t after each
 // successful call. Without a notifier it returns s itself, at no cost.
-func Wrap[H header.Header[H]](s header.Store[H], n *notifier.Notifier, t notifier.EventType) header.Store[H] {
+func Wrap[H header.Header[H]](s header.Store[H], n *notifier.Notifier, t notifier.EventType, opts ...Option) header.Store[H] {
 	if n == nil {
 		return s
 	}
-	return &store[H]{Store: s, events: n, eventType: t}
+	w := &store[H]{Store: s, events: n, eventType: t}
+	for _, o := range opts {
+		o(&w.tracing)
+	}
+	return w
 }
 
 type store[H header.Header[H]] struct {
 	header.Store[H]
 	events    *notifier.Notifier
 	eventType notifier.EventType
+	tracing   tracing
 }
 
 // Append appends to the store beneath and announces the highest item, whatever
 // the order they came in. One call is one event; a failed or empty one is none.
 func (s *store[H]) Append(ctx context.Context, items ...H) error {
+	if len(items) == 0 {
+		return s.Store.Append(ctx)
+	}
+	e := s.event(ctx, highest(items))
+	ctx, span := s.tracing.appending(ctx, e, len(items))
+	defer span.End()
 	if err := s.Store.Append(ctx, items...); err != nil {
+		fail(span, err)
 		return err
 	}
-	if len(items) > 0 {
-		s.announce(ctx, highest(items))
-	}
+	s.announce(ctx, e)
 	return nil
 }
 
-func (s *store[H]) announce(ctx context.Context, item H) {
-	e := notifier.Event{
-		Type: s.eventType, Source: SourceOf(ctx), Height: item.Height(), Timestamp: time.Now(),
-	}
+func (s *store[H]) event(ctx context.Context, item H) notifier.Event {
+	e := notifier.Event{Type: s.eventType, Source: SourceOf(ctx), Height: item.Height()}
 	copy(e.Hash[:], item.Hash())
-	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
-		e.Span = notifier.SpanContext{TraceID: span.TraceID(), SpanID: span.SpanID(), Flags: byte(span.TraceFlags())}
+	return e
+}
+
+func (s *store[H]) announce(ctx context.Context, e notifier.Event) {
+	ctx, span := s.tracing.publishing(ctx, e)
+	defer span.End()
+	if cause := trace.SpanContextFromContext(ctx); cause.IsValid() {
+		e.Span = notifier.SpanContext{TraceID: cause.TraceID(), SpanID: cause.SpanID(), Flags: byte(cause.TraceFlags())}
 	}
+	e.Timestamp = time.Now()
 	s.events.Publish(e)
 }
 

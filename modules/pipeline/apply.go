@@ -11,6 +11,7 @@ import (
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/telemetry/names"
+	"github.com/tandem-node/tandem/telemetry/tracelog"
 )
 
 // waiting is a group that was executed but whose commit failed. It is committed
@@ -270,7 +271,24 @@ func (p *Pipeline) commit(ctx context.Context, blocks []block.Block, src block.S
 		return fmt.Errorf("commit blocks %d to %d: %w", blocks[0].Height(), blocks[len(blocks)-1].Height(), err)
 	}
 	p.adopt(blocks, src)
+	p.logApplied(ctx, blocks, src)
 	return nil
+}
+
+// logApplied writes a line per block while few come at once, and else one per group.
+func (p *Pipeline) logApplied(ctx context.Context, blocks []block.Block, src block.Source) {
+	if !p.log.Core().Enabled(zap.DebugLevel) {
+		return
+	}
+	if len(blocks) > spanBlocks {
+		p.log.Debug("blocks applied", zap.Uint64("from", blocks[0].Height()), zap.Uint64("to", blocks[len(blocks)-1].Height()),
+			zap.Stringer("source", src), tracelog.IDs(ctx))
+		return
+	}
+	for _, b := range blocks {
+		p.log.Debug("block applied", zap.Uint64("height", b.Height()), zap.String("hash", b.Header.Digest().Short()),
+			zap.Stringer("source", src), tracelog.IDs(ctx))
+	}
 }
 
 // adopt makes committed blocks the applied ones and tells the world.
