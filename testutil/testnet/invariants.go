@@ -3,6 +3,7 @@ package testnet
 import (
 	"bytes"
 	"context"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -16,6 +17,7 @@ import (
 // end of a test.
 func (n *Net) Check() {
 	n.t.Helper()
+	synctest.Wait() // what is under way at this instant comes to its end first
 	posted := n.posted()
 	var longest *Node
 	for _, x := range n.nodes {

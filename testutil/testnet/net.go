@@ -88,13 +88,13 @@ func New(t testing.TB, opts ...Option) *Net {
 func (n *Net) startDA() {
 	c := da.DefaultServer()
 	c.Listen, c.BlockTime = "", n.cfg.daTime
-	var err error
-	n.DA, err = da.NewServer(c, n.Logs.Logger().Named("da"))
+	server, err := da.NewServer(c, n.Logs.Logger().Named("da"))
 	require.NoError(n.t, err)
-	require.NoError(n.t, n.DA.Listen(context.Background()))
+	require.NoError(n.t, server.Listen(context.Background()))
+	n.DA = server
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- n.DA.Run(ctx) }()
+	go func() { done <- server.Run(ctx) }()
 	n.t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {

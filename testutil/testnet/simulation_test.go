@@ -32,7 +32,7 @@ func TestRandomTrouble(t *testing.T) {
 		t.Run(fmt.Sprintf("seed %d", *seed+i), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, n *testnet.Net) {
 				allowDATrouble(n)
-				n.Logs.Allow("executor is ahead, rolling back", "block not broadcast")
+				n.Logs.Allow("executor is ahead, rolling back", "dropping a head nobody can prove")
 				s := &schedule{t: t, n: n, rand: rand.New(rand.NewPCG(*seed+i, 0))} //nolint:gosec // repeatable
 				s.run()
 			})
