@@ -20,8 +20,10 @@ import (
 // no variable of the product, which refuses those it does not know.
 const binaryVariable = "TANDEM_BINARY"
 
-// givenBinary is the value of binaryVariable.
-var givenBinary string
+var (
+	givenBinary string   // the value of binaryVariable
+	atExit      []func() // run after the last test
+)
 
 func TestMain(m *testing.M) {
 	givenBinary = os.Getenv(binaryVariable)
@@ -30,7 +32,11 @@ func TestMain(m *testing.M) {
 			_ = os.Unsetenv(name)
 		}
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, f := range atExit {
+		f()
+	}
+	os.Exit(code)
 }
 
 // result is what a command left behind.

@@ -65,6 +65,10 @@ func runNode(ctx context.Context, setup app.Setup) error {
 	starting, cancel := context.WithTimeout(ctx, a.StartTimeout())
 	defer cancel()
 	if err := a.Start(starting); err != nil {
+		if ctx.Err() != nil { // asked to stop before it was up: what had started is stopped
+			setup.Log.Info("stopped while starting")
+			return nil
+		}
 		return withCode(exitStart, err)
 	}
 	var failure error
