@@ -26,10 +26,12 @@ import (
 	"github.com/tandem-node/tandem/modules/syncer"
 )
 
-// Headers and Data are the two stores everybody shares.
+// The two stores everybody shares.
 type (
+	// Headers is the store of headers.
 	Headers = header.Store[*block.SignedHeader]
-	Data    = header.Store[*block.Data]
+	// Data is the store of data.
+	Data = header.Store[*block.Data]
 )
 
 func instrumentHeaders(s Headers, n *notifier.Notifier, t trace.Tracer) Headers {
@@ -72,13 +74,15 @@ func bindings(r Role) fx.Option {
 				header, data := s.namespaces()
 				return sequencer.Namespaces{Header: header, Data: data}
 			},
-			func(p *sequencer.Producer, s *sequencer.Submitter, e execution.Executor) extras {
-				return extras{Producer: p, Submitter: s, Executor: e}
+			func(p *sequencer.Producer, s *sequencer.Submitter, e execution.Executor, d *exchange.Exchange[*block.Data]) extras {
+				return extras{DataEx: d, Producer: p, Submitter: s, Executor: e}
 			},
 		))
 	case r.Executes():
 		return fx.Options(common, executorBindings(), fx.Provide(
-			func(e execution.Executor) extras { return extras{Executor: e} },
+			func(e execution.Executor, d *exchange.Exchange[*block.Data]) extras {
+				return extras{DataEx: d, Executor: e}
+			},
 		))
 	default:
 		return fx.Options(common, fx.Provide(

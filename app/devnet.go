@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"go.uber.org/fx"
@@ -16,6 +17,7 @@ import (
 	"github.com/tandem-node/tandem/modules/chainstore"
 	"github.com/tandem-node/tandem/modules/da"
 	"github.com/tandem-node/tandem/modules/p2p"
+	"github.com/tandem-node/tandem/modules/pipeline"
 	"github.com/tandem-node/tandem/modules/rpc"
 )
 
@@ -33,21 +35,25 @@ type DevnetParams struct {
 // Devnet is a whole chain in one process: a DA node, a sequencer and two
 // followers, on free loopback ports.
 type Devnet struct {
-	p     DevnetParams
-	da    *da.Server
-	daErr chan error
-	stop  context.CancelFunc
-	Nodes []*DevNode
+	p        DevnetParams
+	da       *da.Server
+	stop     context.CancelFunc // of DA; nil when it does not run
+	daDone   chan struct{}      // closed when DA has stopped
+	daErr    error              // why, to be read then
+	stopping chan struct{}
+	watchers sync.WaitGroup
+	Nodes    []*DevNode
 }
 
 // DevNode is one node of a devnet.
 type DevNode struct {
-	Name   string
-	About  string
-	Setup  Setup
-	Server *rpc.Server
-	Status func(context.Context) rpc.Status
-	Store  *chainstore.Store
+	Name     string
+	About    string
+	Setup    Setup
+	Server   *rpc.Server
+	Status   func(context.Context) rpc.Status
+	Store    *chainstore.Store
+	Pipeline *pipeline.Pipeline
 
 	app     *fx.App
 	network *p2p.Node
@@ -65,7 +71,7 @@ func StartDevnet(ctx context.Context, p DevnetParams) (*Devnet, error) {
 			return nil, fmt.Errorf("start over: %w", err)
 		}
 	}
-	d := &Devnet{p: p, daErr: make(chan error, 1)}
+	d := &Devnet{p: p, daDone: make(chan struct{}), stopping: make(chan struct{})}
 	if err := d.start(ctx); err != nil {
 		return nil, errors.Join(err, d.Stop(context.WithoutCancel(ctx)))
 	}
@@ -116,7 +122,10 @@ func (d *Devnet) startDA(ctx context.Context) error {
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	d.stop = stop
-	go func() { d.daErr <- d.da.Run(run) }()
+	go func() {
+		defer close(d.daDone)
+		d.daErr = d.da.Run(run)
+	}()
 	return nil
 }
 
@@ -139,7 +148,7 @@ func (d *Devnet) initSequencer() (block.Genesis, error) {
 // overrides are written into the config files, so that a node of the devnet can
 // be looked at, or started alone, with the usual commands.
 func (d *Devnet) overrides(home string) map[string]any {
-	return map[string]any{
+	return map[string]any{ //nolint:gosec // paths, no secrets
 		"da.address": d.da.URL(), "signer.passphrase_file": "config/passphrase",
 		"da_worker.poll_interval": d.p.DATime, "sequencer.block_time": d.p.BlockTime,
 		"sequencer.submit.da_block_time": d.p.DATime,
@@ -182,11 +191,10 @@ func (d *Devnet) startNode(ctx context.Context, spec devSpec) (*DevNode, error) 
 	}
 	setup.Log = setup.Log.Named(spec.name)
 	n := &DevNode{Name: spec.name, About: spec.about, Setup: setup}
-	n.app = fx.New(Node(setup, fx.Invoke(func(s *rpc.Server, net *p2p.Node, m *monitor, store *chainstore.Store) {
-		n.Server, n.network, n.Status, n.Store = s, net, m.Status, store
-	})))
+	n.app = fx.New(Node(setup, fx.Populate(&n.Server, &n.network, &n.Store, &n.Pipeline),
+		fx.Invoke(func(m *monitor) { n.Status = m.Status })))
 	if err := n.app.Start(ctx); err != nil {
-		return nil, fmt.Errorf("%s: %w", spec.name, err)
+		return nil, fmt.Errorf("%s: %w", spec.name, errors.Join(err, setup.Tracing.Shutdown(ctx)))
 	}
 	d.Nodes = append(d.Nodes, n)
 	return n, nil
@@ -198,35 +206,62 @@ func (d *Devnet) DAURL() string { return d.da.URL() }
 // Sequencer returns the node that makes the blocks.
 func (d *Devnet) Sequencer() *DevNode { return d.Nodes[0] }
 
-// Failed returns a channel that delivers when a node stopped by itself.
+// Failed returns a channel that delivers when a part stopped by itself. It is to
+// be asked for before Stop.
 func (d *Devnet) Failed() <-chan error {
-	out := make(chan error, len(d.Nodes))
+	out := make(chan error, len(d.Nodes)+1)
+	watch := func(failed func() error) {
+		d.watchers.Go(func() {
+			if err := failed(); err != nil {
+				out <- err
+			}
+		})
+	}
+	watch(func() error {
+		select {
+		case <-d.daDone:
+			return fmt.Errorf("local DA stopped by itself: %w", d.daErr)
+		case <-d.stopping:
+			return nil
+		}
+	})
 	for _, n := range d.Nodes {
 		wait := n.app.Wait()
-		go func() {
-			if s, ok := <-wait; ok && s.ExitCode != 0 {
-				out <- fmt.Errorf("%s stopped by itself, see its log", n.Name)
+		watch(func() error {
+			select {
+			case s := <-wait:
+				if s.ExitCode != 0 {
+					return fmt.Errorf("%s stopped by itself, see its log", n.Name)
+				}
+			case <-d.stopping:
 			}
-		}()
+			return nil
+		})
 	}
 	return out
 }
 
-// Stop stops the nodes, last started first, then DA.
+// Stop stops the nodes, all at once, then DA. It may be called once.
 func (d *Devnet) Stop(ctx context.Context) error {
+	close(d.stopping)
+	d.watchers.Wait()
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
-	var errs []error
-	for i := len(d.Nodes) - 1; i >= 0; i-- {
-		n := d.Nodes[i]
-		if err := n.app.Stop(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("stop %s: %w", n.Name, err))
-		}
-		errs = append(errs, n.Setup.Tracing.Shutdown(ctx))
+	errs := make([]error, len(d.Nodes)+1)
+	var stops sync.WaitGroup
+	for i, n := range d.Nodes {
+		stops.Go(func() {
+			if err := n.app.Stop(ctx); err != nil {
+				errs[i] = fmt.Errorf("stop %s: %w", n.Name, err)
+			}
+			errs[i] = errors.Join(errs[i], n.Setup.Tracing.Shutdown(ctx))
+		})
 	}
+	stops.Wait()
 	if d.stop != nil {
 		d.stop()
-		errs = append(errs, <-d.daErr)
+		<-d.daDone
+		errs[len(d.Nodes)] = d.daErr
 	}
 	return errors.Join(errs...)
 }

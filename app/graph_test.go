@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,7 +20,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 // setup is a node of a role on no network, in a fresh home.
-func setup(t testing.TB, role app.Role) app.Setup {
+func setup(t *testing.T, role app.Role) app.Setup {
 	t.Helper()
 	c := app.Default()
 	c.Role = role.Name()
@@ -59,6 +60,25 @@ func TestGoldenGraphs(t *testing.T) {
 		}
 		want, err := os.ReadFile(path)
 		require.NoError(t, err)
-		require.Equal(t, string(want), got, "the graph of role %s changed", role.Name())
+		if string(want) != got { // require.Equal would print both in full
+			t.Errorf("the graph of role %s changed:\n%s", role.Name(), difference(string(want), got))
+		}
 	}
+}
+
+// difference returns the lines that only one of two texts has.
+func difference(want, got string) string {
+	var out []string
+	for _, side := range []struct{ sign, text, other string }{{"-", want, got}, {"+", got, want}} {
+		other := map[string]int{}
+		for line := range strings.Lines(side.other) {
+			other[line]++
+		}
+		for line := range strings.Lines(side.text) {
+			if other[line]--; other[line] < 0 {
+				out = append(out, side.sign+strings.TrimRight(line, "\n"))
+			}
+		}
+	}
+	return strings.Join(out, "\n")
 }

@@ -3,6 +3,7 @@ package app
 import (
 	_ "embed"
 	"fmt"
+	"maps"
 	"sort"
 	"strings"
 	"time"
@@ -12,14 +13,12 @@ import (
 // A test holds it against Default.
 //
 //go:embed config.yaml
-var template string //nolint:gochecknoglobals // embed needs a variable
+var template string
 
 // RenderConfig returns the commented config file with other values for some keys.
 func RenderConfig(values map[string]any) (string, error) {
 	left := make(map[string]any, len(values))
-	for k, v := range values {
-		left[k] = v
-	}
+	maps.Copy(left, values)
 	lines := strings.Split(template, "\n")
 	walkTemplate(func(i int, key, _ string) {
 		v, ok := left[key]

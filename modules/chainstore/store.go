@@ -80,6 +80,10 @@ func (s *Store) Data() *Chain[*block.Data] { return s.data }
 // Final returns the final height, 0 before the first.
 func (s *Store) Final() uint64 { return s.marks().final }
 
+// Included returns the highest height of which any half was seen on DA, 0 before
+// the first.
+func (s *Store) Included() uint64 { return s.marks().included }
+
 // DACursor returns the next DA height to read, 0 before the first.
 func (s *Store) DACursor() uint64 { return s.marks().cursor }
 

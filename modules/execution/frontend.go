@@ -31,6 +31,9 @@ func (f *frontend) Submit(_ context.Context, tx []byte) error {
 // TxsAvailable returns a channel that holds a value while transactions wait.
 func (f *frontend) TxsAvailable() <-chan struct{} { return f.pool.Available() }
 
+// Waiting returns how many transactions the mempool holds, and their bytes.
+func (f *frontend) Waiting() (txs, bytes int) { return f.pool.Len() }
+
 // GetTxs takes transactions from the mempool; see [Executor].
 func (f *frontend) GetTxs(ctx context.Context, maxBytes int) ([][]byte, error) {
 	if err := ctx.Err(); err != nil {

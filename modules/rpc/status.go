@@ -23,20 +23,24 @@ type Status struct {
 	WaitingFor string `json:"waiting_for,omitempty"`
 }
 
-// Heads are the heights of the stores.
+// Heads are block heights: what the stores hold, what was made of it, and how
+// far each source is known to be.
 type Heads struct {
 	Header  uint64 `json:"header"`
 	Data    uint64 `json:"data"`
 	Applied uint64 `json:"applied"`
 	Final   uint64 `json:"final"`
+	P2P     uint64 `json:"p2p"` // highest known from peers, as far as they proved it
+	DA      uint64 `json:"da"`  // highest of which a part was read from DA
 }
 
 // Applied is the last block verified, executed and committed here.
 type Applied struct {
 	Hash      string    `json:"hash,omitempty"`
-	StateRoot string    `json:"state_root,omitempty"` // hex, cut when over 64 bytes
+	StateRoot string    `json:"state_root,omitempty"` // hex, its hash when over 64 bytes
+	Source    string    `json:"source,omitempty"`     // p2p, da, local; empty until a block was applied since start
 	BlockTime time.Time `json:"block_time"`
-	At        time.Time `json:"at"`
+	At        time.Time `json:"at,omitzero"`
 }
 
 // Final is the last block seen on DA with the applied hash.
@@ -54,31 +58,35 @@ type Lag struct {
 
 // P2P is the fast source.
 type P2P struct {
-	Enabled bool     `json:"enabled"`
-	Peers   int      `json:"peers"`
-	Target  uint64   `json:"target"` // best height a peer proved or claimed
-	Error   string   `json:"last_error,omitempty"`
-	Listen  []string `json:"listen,omitempty"`
+	Enabled    bool     `json:"enabled"`
+	Peers      int      `json:"peers"`
+	ChainPeers int      `json:"chain_peers"` // of them, those that speak the chain's protocols
+	Target     uint64   `json:"target"`      // the same as heads.p2p
+	Error      string   `json:"last_error,omitempty"`
+	Listen     []string `json:"listen,omitempty"`
 }
 
 // DA is the true source.
 type DA struct {
 	Enabled bool      `json:"enabled"`
+	Phase   string    `json:"phase"` // starting, disabled, catch-up, head, failing, pruned
 	Head    uint64    `json:"head"`
 	Cursor  uint64    `json:"cursor"` // next DA height to read
-	LastOK  time.Time `json:"last_ok"`
+	LastOK  time.Time `json:"last_ok,omitzero"`
 	Error   string    `json:"last_error,omitempty"`
 }
 
 // Sequencer is the state of block production.
 type Sequencer struct {
-	Produced        uint64 `json:"produced"`
-	PendingHeaders  uint64 `json:"pending_headers"` // not yet on DA
-	PendingData     uint64 `json:"pending_data"`
-	SubmittedHeader uint64 `json:"submitted_header"`
-	SubmittedData   uint64 `json:"submitted_data"`
-	Paused          bool   `json:"paused"`
-	Error           string `json:"last_error,omitempty"`
+	Produced        uint64    `json:"produced"`
+	LastBlock       time.Time `json:"last_block,omitzero"` // when one was made since start
+	Late            bool      `json:"late"`                // far longer ago than the block time
+	PendingHeaders  uint64    `json:"pending_headers"`     // not yet on DA
+	PendingData     uint64    `json:"pending_data"`
+	SubmittedHeader uint64    `json:"submitted_header"`
+	SubmittedData   uint64    `json:"submitted_data"`
+	Paused          bool      `json:"paused"`
+	Error           string    `json:"last_error,omitempty"`
 }
 
 // Liveness is the answer of /health/live.

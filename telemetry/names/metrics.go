@@ -1,0 +1,48 @@
+package names
+
+// Metrics, as Prometheus serves them. What is counted in sums since the start of
+// the process ends in _total.
+const (
+	MetricHead         = "tandem_head_height" // by LabelHead
+	MetricLag          = "tandem_lag_blocks"
+	MetricFinalLag     = "tandem_final_lag_blocks"
+	MetricReady        = "tandem_ready"
+	MetricBlocks       = "tandem_applied_blocks_total"
+	MetricTxs          = "tandem_applied_txs_total"
+	MetricPeers        = "tandem_peers"
+	MetricChainPeers   = "tandem_chain_peers"
+	MetricDAHead       = "tandem_da_head_height"
+	MetricDACursor     = "tandem_da_cursor_height"
+	MetricDARead       = "tandem_da_heights_read_total"
+	MetricDARetries    = "tandem_da_retries_total"
+	MetricJunk         = "tandem_da_junk_total"                // by LabelReason
+	MetricDAGiven      = "tandem_da_given_way_total"           // over a bound, by LabelPart
+	MetricHeld         = "tandem_held_bytes"                   // by LabelPart: every bounded queue and cache
+	MetricEvents       = "tandem_events_total"                 // by LabelType
+	MetricEventsLost   = "tandem_events_dropped_total"         // harmless: the reader was awake already
+	MetricWakeups      = "tandem_syncer_wakeups_total"         // idle means that this stands still
+	MetricSyncFailures = "tandem_syncer_failures_total"        // attempts that are tried again
+	MetricGossip       = "tandem_gossip_total"                 // by LabelKind and LabelVerdict
+	MetricRanges       = "tandem_range_requests_total"         // by LabelKind
+	MetricRangeFails   = "tandem_range_request_failures_total" // by LabelKind
+	MetricServed       = "tandem_range_served_bytes_total"     // by LabelKind
+	MetricRefused      = "tandem_range_requests_refused_total" // by LabelKind
+	MetricConflicts    = "tandem_conflicts_total"              // by LabelKind, and the source
+	MetricProduced     = "tandem_produced_blocks_total"
+	MetricQueuedTxs    = "tandem_queued_txs"
+	MetricDroppedTxs   = "tandem_dropped_txs_total"
+	MetricToPost       = "tandem_da_unposted_blocks" // by LabelKind
+	MetricPosts        = "tandem_da_submissions_total"
+	MetricResent       = "tandem_da_resent_total"
+)
+
+// Labels of metrics.
+const (
+	LabelHead    = "head"
+	LabelKind    = "kind"
+	LabelPart    = "part"
+	LabelReason  = "reason"
+	LabelSource  = "source"
+	LabelType    = "type"
+	LabelVerdict = "verdict"
+)
