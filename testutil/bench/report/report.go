@@ -23,9 +23,9 @@ type Figure struct {
 func (f Figure) Target() string {
 	switch {
 	case f.Least > 0:
-		return "≥ " + number(f.Least)
+		return "≥ " + Number(f.Least)
 	case f.Most > 0:
-		return "≤ " + number(f.Most)
+		return "≤ " + Number(f.Most)
 	}
 	return ""
 }

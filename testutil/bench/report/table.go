@@ -15,10 +15,10 @@ func (r *Report) Table(w io.Writer) error {
 	for _, row := range r.Rows {
 		cpu := ""
 		if len(row.CPU) > 0 {
-			cpu = number(median(row.CPU))
+			cpu = Number(median(row.CPU))
 		}
 		rows = append(rows, []string{
-			row.Name, row.Unit, number(row.Median()), span(row.Values), cpu, row.Target(), row.Verdict(), row.EvNode,
+			row.Name, row.Unit, Number(row.Median()), span(row.Values), cpu, row.Target(), row.Verdict(), row.EvNode,
 		})
 	}
 	widths := make([]int, len(rows[0]))
@@ -60,11 +60,11 @@ func span(values []float64) string {
 	if len(values) < 2 {
 		return ""
 	}
-	return number(slices.Min(values)) + "–" + number(slices.Max(values))
+	return Number(slices.Min(values)) + "–" + Number(slices.Max(values))
 }
 
-// number writes a value with three digits that count, thousands apart.
-func number(v float64) string {
+// Number writes a value with three digits that count, thousands apart.
+func Number(v float64) string {
 	switch a := math.Abs(v); {
 	case a >= 100:
 		return thousands(fmt.Sprintf("%.0f", v))

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/modules/chainstore"
+	"github.com/tandem-node/tandem/modules/da"
+	"github.com/tandem-node/tandem/testutil"
+)
+
+// daSpec says what DA node a child runs.
+type daSpec struct {
+	Home      string        // whose chain is posted before it is ready; empty posts nothing
+	PerHeight int           // blocks per DA height
+	BlockTime time.Duration // 0: no further DA blocks are made
+	Latency   time.Duration // of every call, once it is ready
+}
+
+// daChild runs a DA node until ctx ends. The command "latency <duration>" sets
+// the latency.
+func daChild(ctx context.Context, raw []byte, say *speaker, commands <-chan string) error {
+	var spec daSpec
+	if err := json.Unmarshal(raw, &spec); err != nil {
+		return fmt.Errorf("spec: %w", err)
+	}
+	cfg := da.DefaultServer()
+	cfg.Listen, cfg.Freeze = "127.0.0.1:0", spec.BlockTime == 0
+	if spec.BlockTime > 0 {
+		cfg.BlockTime = spec.BlockTime
+	}
+	server, err := da.NewServer(cfg, zap.NewNop())
+	if err != nil {
+		return fmt.Errorf("da: %w", err)
+	}
+	if err := server.Listen(ctx); err != nil {
+		return fmt.Errorf("da: %w", err)
+	}
+	if spec.Home != "" {
+		if err := post(ctx, server, spec); err != nil {
+			return errors.Join(err, server.Close())
+		}
+	}
+	server.SetLatency(spec.Latency)
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx) }()
+	if err := say.say(message{Event: eventReady, URL: server.URL(), Height: server.Status().Height}); err != nil {
+		return err
+	}
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case text := <-commands:
+			var latency da.Span
+			if err := latency.UnmarshalText([]byte(text)); err != nil {
+				return fmt.Errorf("latency: %w", err)
+			}
+			server.SetLatency(time.Duration(latency))
+			if err := say.say(message{Event: eventReport}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// post puts the chain of a home on DA, as its sequencer would have done.
+func post(ctx context.Context, server *da.Server, spec daSpec) error {
+	return withStore(ctx, spec.Home, func(store *chainstore.Store) error {
+		top := store.Headers().Height()
+		for from := uint64(1); from <= top; {
+			to := min(from+uint64(spec.PerHeight), top+1) //nolint:gosec // a small number
+			headers, data, err := blobs(ctx, store, from, to)
+			if err != nil {
+				return err
+			}
+			if err := produce(ctx, server, headers, data); err != nil {
+				return fmt.Errorf("da: post block %d: %w", from, err)
+			}
+			from = to
+		}
+		return nil
+	})
+}
+
+// blobs are the envelopes of [from, to).
+func blobs(ctx context.Context, store *chainstore.Store, from, to uint64) (headers, data [][]byte, err error) {
+	key := testutil.Key("proposer")
+	for height := from; height < to; height++ {
+		h, err := store.Headers().GetByHeight(ctx, height)
+		if err != nil {
+			return nil, nil, fmt.Errorf("da: %w", err)
+		}
+		headers = append(headers, testutil.Envelope(key, h))
+		if h.IsEmpty() {
+			continue
+		}
+		d, err := store.Data().GetByHeight(ctx, height)
+		if err != nil {
+			return nil, nil, fmt.Errorf("da: %w", err)
+		}
+		data = append(data, testutil.DataBlob(key, d))
+	}
+	return headers, data, nil
+}
+
+// produce makes one DA block of these blobs.
+func produce(ctx context.Context, server *da.Server, headers, data [][]byte) error {
+	client := server.Client()
+	posted := make(chan error, 2) //nolint:mnd // headers and data
+	posts := 0
+	for _, one := range []struct {
+		name  string
+		blobs [][]byte
+	}{{headerSpace, headers}, {dataSpace, data}} {
+		if len(one.blobs) == 0 {
+			continue
+		}
+		posts++
+		go func() {
+			_, err := client.Submit(ctx, da.NamespaceOf(one.name), one.blobs)
+			posted <- err
+		}()
+	}
+	for server.Status().Pending < posts && len(posted) == 0 {
+		runtime.Gosched()
+	}
+	_, err := server.Produce()
+	for range posts {
+		err = errors.Join(err, <-posted)
+	}
+	return err
+}
+
+// Where a chain called "bench" is posted.
+const (
+	headerSpace = "bench-headers"
+	dataSpace   = "bench-data"
+)

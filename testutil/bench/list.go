@@ -1,0 +1,15 @@
+package main
+
+// measurements are all there is, in the order of the table.
+func measurements() []measurement {
+	return []measurement{
+		{name: "p2p", about: "catch-up over P2P from one peer", run: measureP2P},
+		{name: "da", about: "catch-up from DA alone", run: measureDA},
+		{name: "restart", about: "apply what is stored", run: measureRestart},
+		{name: "dead-peer", about: "first block with a dead peer", run: measureDeadPeer},
+		{name: "tip", about: "from commit to commit", run: measureTip},
+		{name: "idle", about: "nothing arrives", run: measureIdle},
+		{name: "sequencer", about: "blocks as fast as they can be made", run: measureSequencer},
+		{name: "memory", about: "1,000,000 blocks: memory, opening", long: true, run: measureMemory},
+	}
+}
