@@ -9,14 +9,14 @@ import (
 // closes or delivers, and fails the test after a while. Where changed returns a
 // new channel per change (pipeline.Pipeline.Changed) it is asked before ok, so
 // that no change is missed. In a synctest bubble the while is virtual.
-func Await[T any](t testing.TB, within time.Duration, changed func() <-chan T, ok func() bool) {
-	t.Helper()
-	AwaitElse(t, within, changed, ok, func() string { return "" })
+func Await[T any](tb testing.TB, within time.Duration, changed func() <-chan T, ok func() bool) {
+	tb.Helper()
+	AwaitElse(tb, within, changed, ok, func() string { return "" })
 }
 
 // AwaitElse is Await with something to say when the time is over.
-func AwaitElse[T any](t testing.TB, within time.Duration, changed func() <-chan T, ok func() bool, why func() string) {
-	t.Helper()
+func AwaitElse[T any](tb testing.TB, within time.Duration, changed func() <-chan T, ok func() bool, why func() string) {
+	tb.Helper()
 	timer := time.NewTimer(within)
 	defer timer.Stop()
 	for {
@@ -30,20 +30,20 @@ func AwaitElse[T any](t testing.TB, within time.Duration, changed func() <-chan 
 			if ok() {
 				return
 			}
-			t.Fatalf("not reached within %s. %s", within, why())
+			tb.Fatalf("not reached within %s. %s", within, why())
 		}
 	}
 }
 
 // Never waits for a time during which ok has to stay false.
-func Never[T any](t testing.TB, during time.Duration, changed func() <-chan T, ok func() bool) {
-	t.Helper()
+func Never[T any](tb testing.TB, during time.Duration, changed func() <-chan T, ok func() bool) {
+	tb.Helper()
 	timer := time.NewTimer(during)
 	defer timer.Stop()
 	for {
 		c := changed()
 		if ok() {
-			t.Fatalf("reached, though it must not be for %s", during)
+			tb.Fatalf("reached, though it must not be for %s", during)
 		}
 		select {
 		case <-c:

@@ -53,7 +53,7 @@ func (c *Chain) Next(txs ...[]byte) block.Block {
 	var lastData []byte
 	if c.last.Header != nil {
 		h.Height = c.last.Height() + 1
-		h.Time = c.last.Header.Header.Time + uint64(c.Step)
+		h.Time = c.last.Header.Header.Time + uint64(c.Step) //nolint:gosec // not negative
 		h.LastHeaderHash = c.last.Header.Hash()
 		lastData = c.last.Data.Hash()
 	}

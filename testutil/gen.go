@@ -1,6 +1,7 @@
 package testutil
 
 import (
+	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -78,7 +79,7 @@ func Chains(least, most, txs int) *rapid.Generator[Made] {
 		c.Genesis.InitialHeight = rapid.SampledFrom([]uint64{1, 1, 1, 2, 1000}).Draw(t, "initial height")
 		salt := rapid.Byte().Draw(t, "root")
 		c.Root = func(height uint64) []byte {
-			root := block.Sum([]byte{salt, byte(height), byte(height >> 8)})
+			root := block.Sum(binary.BigEndian.AppendUint64([]byte{salt}, height))
 			return root[:]
 		}
 		m := Made{Chain: c}

@@ -17,11 +17,11 @@ const poolDrain = 30 * time.Second
 // of synctest bubbles and not in parallel tests. Known and harmless: goleveldb's
 // buffer pool drainer, which lives for 30 s after the last Close, and the
 // process-wide worker of opencensus, which libraries start on import.
-func Leaks(t testing.TB) {
-	t.Helper()
+func Leaks(tb testing.TB) {
+	tb.Helper()
 	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() {
-		goleak.VerifyNone(t, before,
+	tb.Cleanup(func() {
+		goleak.VerifyNone(tb, before,
 			goleak.IgnoreAnyFunction("github.com/syndtr/goleveldb/leveldb.(*DB).mpoolDrain"),
 			goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"),
 		)
@@ -32,13 +32,13 @@ func Leaks(t testing.TB) {
 // reverse order, so that it lets the 30 virtual seconds pass that goleveldb needs
 // after everything else has stopped. What is left then is shown, one stack each;
 // the bubble itself would only panic.
-func LeaksInBubble(t testing.TB) {
-	t.Helper()
-	t.Cleanup(func() {
+func LeaksInBubble(tb testing.TB) {
+	tb.Helper()
+	tb.Cleanup(func() {
 		time.Sleep(2 * poolDrain) // virtual
 		synctest.Wait()
 		for _, stack := range bubbleOthers() {
-			t.Errorf("left running:\n%s", stack)
+			tb.Errorf("left running:\n%s", stack)
 		}
 	})
 }

@@ -26,9 +26,9 @@ func AllowLog(messages ...string) LogOption {
 // Log returns a logger that is silent while the test passes, is shown when the
 // test fails, and fails it when anything is logged at WARN or above that is not
 // allowed. It works inside and outside of synctest bubbles.
-func Log(t testing.TB, opts ...LogOption) *zap.Logger {
-	t.Helper()
-	return NewLogs(t, opts...).Logger()
+func Log(tb testing.TB, opts ...LogOption) *zap.Logger {
+	tb.Helper()
+	return NewLogs(tb, opts...).Logger()
 }
 
 // Logs detects what should not be logged; see Log.
@@ -44,16 +44,16 @@ type Logs struct {
 }
 
 // NewLogs returns a detector for tests that learn on the way what to allow.
-func NewLogs(t testing.TB, opts ...LogOption) *Logs {
-	t.Helper()
+func NewLogs(tb testing.TB, opts ...LogOption) *Logs {
+	tb.Helper()
 	enc := zap.NewDevelopmentEncoderConfig()
 	enc.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
 	enc.EncodeCaller, enc.CallerKey, enc.ConsoleSeparator = nil, "", "  "
-	l := &Logs{t: t, seen: map[string]int{}, encoder: zapcore.NewConsoleEncoder(enc)}
+	l := &Logs{t: tb, seen: map[string]int{}, encoder: zapcore.NewConsoleEncoder(enc)}
 	for _, o := range opts {
 		o(l)
 	}
-	t.Cleanup(l.report)
+	tb.Cleanup(l.report)
 	return l
 }
 

@@ -16,8 +16,8 @@ type Spans struct {
 }
 
 // NewSpans returns a recorder that samples everything.
-func NewSpans(t testing.TB) *Spans {
-	t.Helper()
+func NewSpans(tb testing.TB) *Spans {
+	tb.Helper()
 	r := tracetest.NewSpanRecorder()
 	return &Spans{recorder: r, provider: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r))}
 }

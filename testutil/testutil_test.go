@@ -2,10 +2,10 @@ package testutil_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -89,8 +89,8 @@ func (s *spy) Logf(format string, args ...any) {
 }
 
 func (s *spy) end() {
-	for i := len(s.cleanups) - 1; i >= 0; i-- {
-		s.cleanups[i]()
+	for _, f := range slices.Backward(s.cleanups) {
+		f()
 	}
 }
 
@@ -192,8 +192,8 @@ func TestReplaceAsReplacesTheInterface(t *testing.T) {
 
 func TestSpans(t *testing.T) {
 	s := testutil.NewSpans(t)
-	_, open := s.Tracer().Start(context.Background(), "open")
-	_, span := s.Tracer().Start(context.Background(), "a")
+	_, open := s.Tracer().Start(t.Context(), "open")
+	_, span := s.Tracer().Start(t.Context(), "a")
 	span.End()
 	require.Len(t, s.Ended("a"), 1)
 	require.Equal(t, []string{"open"}, s.Open())

@@ -2,6 +2,7 @@ package testnet_test
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -16,7 +17,8 @@ func TestFollowerCrashes(t *testing.T) {
 		"before commit":    (*testnet.Probe).HoldAfter,
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(_ *testing.T, n *testnet.Net) {
+			synctest.Test(t, func(t *testing.T) {
+				n := testnet.New(t)
 				seq, full := n.Sequencer(), n.Full()
 				full.WaitApplied(5, 10*time.Second)
 				seq.Put("k", "v")
@@ -41,7 +43,8 @@ func TestSequencerCrashes(t *testing.T) {
 		"before commit":    (*testnet.Probe).HoldAfter,
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, n *testnet.Net) {
+			synctest.Test(t, func(t *testing.T) {
+				n := testnet.New(t)
 				n.Logs.Allow("executor is ahead, rolling back")
 				seq, full := n.Sequencer(), n.Full()
 				full.WaitApplied(5, 10*time.Second)
@@ -64,7 +67,8 @@ func TestSequencerCrashes(t *testing.T) {
 // Killed between two blocks, with blocks not yet on DA, the sequencer posts what
 // it had not posted, and followers on DA alone see no gap.
 func TestSequencerCrashesBetweenBlocks(t *testing.T) {
-	inBubble(t, func(_ *testing.T, n *testnet.Net) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New(t)
 		seq := n.Sequencer()
 		n.Full(testnet.Name("p2p-only"), testnet.NoDA())
 		n.Full(testnet.Name("da-only"), testnet.NoP2P())
@@ -84,7 +88,8 @@ func TestSequencerCrashesBetweenBlocks(t *testing.T) {
 // Restarted beside silent sources, a follower applies what its stores already
 // hold: no event will come, so it must not wait for one.
 func TestRestartAheadOfApplied(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *testnet.Net) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New(t)
 		n.Logs.Allow("syncing failed, trying again")
 		seq, full := n.Sequencer(), n.Full()
 		full.WaitApplied(5, 10*time.Second)
@@ -106,7 +111,8 @@ func TestRestartAheadOfApplied(t *testing.T) {
 
 // Everything stops, in either way, and everything starts again.
 func TestRestartOfEverything(t *testing.T) {
-	inBubble(t, func(_ *testing.T, n *testnet.Net) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New(t)
 		n.Sequencer()
 		n.Full()
 		n.Full(testnet.Name("da-only"), testnet.NoP2P())
@@ -134,7 +140,8 @@ func TestRestartOfEverything(t *testing.T) {
 // A follower without DA finds a sequencer that was killed and came back as soon
 // as its first packet shows that the connection is gone.
 func TestFollowerFindsRestartedSequencer(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *testnet.Net) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New(t)
 		seq, full := n.Sequencer(), n.Full(testnet.NoDA())
 		full.WaitApplied(5, 10*time.Second)
 		seq.Crash()

@@ -53,7 +53,7 @@ func over[T any](ctx context.Context, l *daLink, call func(context.Context) (T, 
 	}
 	callCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(life, cancel)()
+	defer context.AfterFunc(life, cancel)() //nolint:contextcheck // the second context ends the call as well
 	out, err := call(callCtx)
 	if err != nil && life.Err() != nil && ctx.Err() == nil && !errors.Is(err, da.ErrUnknown) {
 		err = errCut
@@ -88,7 +88,7 @@ func (l *daLink) Watch(ctx context.Context) (<-chan uint64, error) {
 		return nil, errCut
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	context.AfterFunc(life, cancel)
+	context.AfterFunc(life, cancel) //nolint:contextcheck // the second context ends the stream as well
 	c, err := l.client.Watch(ctx)
 	if err != nil {
 		cancel()

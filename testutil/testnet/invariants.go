@@ -5,7 +5,6 @@ import (
 	"context"
 	"testing/synctest"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tandem-node/tandem/app"
@@ -76,7 +75,9 @@ func (n *Net) checkChain(x, longest *Node) {
 			n.t.Errorf("%s applied another block %d than %s", x.Name(), height, longest.Name())
 		}
 		if last != nil {
-			assert.NoError(n.t, block.VerifyLink(last, h), "%s", x.Name())
+			if err := block.VerifyLink(last, h); err != nil {
+				n.t.Errorf("%s: %v", x.Name(), err)
+			}
 		}
 		if x.spec.role.Executes() && longest.spec.role.Executes() && !bytes.Equal(x.Root(height), longest.Root(height)) {
 			n.t.Errorf("state roots of %s and %s differ after %d", x.Name(), longest.Name(), height)

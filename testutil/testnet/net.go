@@ -66,12 +66,12 @@ const daAddress = "http://in-process"
 
 // New makes a network without nodes. It has to be called in a synctest bubble,
 // before anything else, with the bubble's t.
-func New(t testing.TB, opts ...Option) *Net {
-	t.Helper()
-	testutil.LeaksInBubble(t)
+func New(tb testing.TB, opts ...Option) *Net {
+	tb.Helper()
+	testutil.LeaksInBubble(tb)
 	n := &Net{
-		t: t, dir: t.TempDir(), cfg: settings{blockTime: time.Second, daTime: 2 * time.Second, latency: 5 * time.Millisecond},
-		Logs: testutil.NewLogs(t), signed: newSignatures(t),
+		t: tb, dir: tb.TempDir(), cfg: settings{blockTime: time.Second, daTime: 2 * time.Second, latency: 5 * time.Millisecond},
+		Logs: testutil.NewLogs(tb), signed: newSignatures(tb),
 	}
 	for _, o := range opts {
 		o(&n.cfg)
@@ -79,9 +79,9 @@ func New(t testing.TB, opts ...Option) *Net {
 	n.Genesis = testutil.NewChain("testnet").Genesis
 	n.Genesis.StartTime = time.Now().UTC()
 	n.wires = newWires(n.cfg.latency)
-	t.Cleanup(n.wires.net.Close)
+	tb.Cleanup(n.wires.net.Close)
 	n.startDA()
-	t.Cleanup(n.finish)
+	tb.Cleanup(n.finish)
 	return n
 }
 

@@ -202,7 +202,7 @@ func (x *Node) setup(s spec) app.Setup {
 // inner reads the parts out of the node, puts the probe before its executor and
 // the link before its DA client. Being inside, it sees what tests have replaced.
 func (x *Node) inner(s spec) []fx.Option {
-	out := x.Parts.populate(s.role)
+	out := x.populate(s.role)
 	if s.da {
 		out = append(out, fx.Decorate(func(c da.Client) da.Client {
 			if _, dials := c.(*da.Celestia); dials {

@@ -2,6 +2,7 @@ package testnet_test
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -15,7 +16,8 @@ import (
 func TestDAOutage(t *testing.T) {
 	for _, outage := range []da.Outage{da.OutageRefuse, da.OutageHang} {
 		t.Run(string(outage), func(t *testing.T) {
-			inBubble(t, func(t *testing.T, n *testnet.Net) {
+			synctest.Test(t, func(t *testing.T) {
+				n := testnet.New(t)
 				allowDATrouble(n)
 				seq, full := n.Sequencer(), n.Full()
 				n.WaitFinal(5, time.Minute)
@@ -41,7 +43,8 @@ func allowDATrouble(n *testnet.Net) {
 
 // A follower whose links are cut goes on by DA, and takes up P2P again after.
 func TestP2PCut(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *testnet.Net) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New(t)
 		seq, full := n.Sequencer(), n.Full()
 		full.WaitApplied(5, 10*time.Second)
 		full.Isolate()
@@ -58,7 +61,8 @@ func TestP2PCut(t *testing.T) {
 // The sequencer's links and those between followers are cut in turn: gossip finds
 // its way through whoever is left.
 func TestPartitions(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *testnet.Net) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New(t)
 		seq := n.Sequencer(testnet.Name("seq"))
 		a := n.Full(testnet.Name("a"), testnet.NoDA())
 		b := n.Full(testnet.Name("b"), testnet.NoDA())
@@ -82,7 +86,8 @@ func TestPartitions(t *testing.T) {
 
 // A dead static peer does not keep a node from what DA has.
 func TestDeadPeerBesideLiveDA(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *testnet.Net) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New(t)
 		n.Sequencer().WaitFinal(10, time.Minute)
 		start := time.Now()
 		full := n.Full(testnet.DeadPeer())
@@ -96,7 +101,8 @@ func TestDeadPeerBesideLiveDA(t *testing.T) {
 func TestDeadDABesideLivePeer(t *testing.T) {
 	for _, outage := range []da.Outage{da.OutageRefuse, da.OutageHang} {
 		t.Run(string(outage), func(t *testing.T) {
-			inBubble(t, func(t *testing.T, n *testnet.Net) {
+			synctest.Test(t, func(t *testing.T) {
+				n := testnet.New(t)
 				allowDATrouble(n)
 				seq := n.Sequencer()
 				seq.WaitApplied(10, time.Minute)
@@ -115,7 +121,8 @@ func TestDeadDABesideLivePeer(t *testing.T) {
 // second of either coming to life.
 func TestSourceComesToLife(t *testing.T) {
 	t.Run("da", func(t *testing.T) {
-		inBubble(t, func(t *testing.T, n *testnet.Net) {
+		synctest.Test(t, func(t *testing.T) {
+			n := testnet.New(t)
 			allowDATrouble(n)
 			n.Sequencer().WaitFinal(10, time.Minute)
 			full := n.Full(testnet.DeadPeer(), testnet.Stopped())
@@ -128,7 +135,8 @@ func TestSourceComesToLife(t *testing.T) {
 		})
 	})
 	t.Run("p2p", func(t *testing.T) {
-		inBubble(t, func(t *testing.T, n *testnet.Net) {
+		synctest.Test(t, func(t *testing.T) {
+			n := testnet.New(t)
 			allowDATrouble(n)
 			seq := n.Sequencer()
 			seq.WaitFinal(10, time.Minute)
@@ -147,7 +155,8 @@ func TestSourceComesToLife(t *testing.T) {
 // An idle lazy chain wakes nobody: what the syncer does is in proportion to the
 // blocks, not to the time.
 func TestLazyChainIsQuiet(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *testnet.Net) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New(t, testnet.Lazy(10*time.Minute), testnet.DATime(6*time.Second))
 		seq, full := n.Sequencer(), n.Full()
 		both := []*testnet.Node{seq, full}
 		full.WaitApplied(1, time.Minute)
@@ -167,5 +176,5 @@ func TestLazyChainIsQuiet(t *testing.T) {
 		}
 		seq.Put("k", "v")
 		full.WaitGet("k", "v", 2*time.Second)
-	}, testnet.Lazy(10*time.Minute), testnet.DATime(6*time.Second))
+	})
 }

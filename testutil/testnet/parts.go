@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"go.uber.org/fx"
-
 	"github.com/stretchr/testify/require"
+	"go.uber.org/fx"
 
 	"github.com/tandem-node/tandem/app"
 	"github.com/tandem-node/tandem/modules/block"

@@ -46,8 +46,9 @@ type hold struct {
 	release chan struct{}
 }
 
-func newProbe(t testing.TB, name string, e complete) *Probe {
-	return &Probe{complete: e, t: t, name: name, executed: map[uint64]int{}}
+func newProbe(tb testing.TB, name string, e complete) *Probe {
+	tb.Helper()
+	return &Probe{complete: e, t: tb, name: name, executed: map[uint64]int{}}
 }
 
 // Fail makes ExecuteTxs fail where f returns an error; nil ends that.

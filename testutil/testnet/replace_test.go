@@ -121,7 +121,7 @@ func newMemoryDA(interval time.Duration) *memoryDA {
 	return &memoryDA{start: time.Now(), interval: interval, blocks: map[uint64][]da.Blob{}}
 }
 
-func (m *memoryDA) height() uint64 { return 1 + uint64(time.Since(m.start)/m.interval) } //nolint:gosec // positive
+func (m *memoryDA) height() uint64 { return 1 + uint64(time.Since(m.start)/m.interval) }
 
 // Head implements da.Client.
 func (m *memoryDA) Head(ctx context.Context) (da.Head, error) { return m.HeaderAt(ctx, m.height()) }
@@ -131,7 +131,7 @@ func (m *memoryDA) HeaderAt(_ context.Context, height uint64) (da.Head, error) {
 	if height > m.height() {
 		return da.Head{}, da.ErrFuture
 	}
-	return da.Head{Height: height, Time: m.start.Add(time.Duration(height-1) * m.interval)}, nil //nolint:gosec // small
+	return da.Head{Height: height, Time: m.start.Add(time.Duration(height-1) * m.interval)}, nil
 }
 
 // Blobs implements da.Client.
@@ -166,7 +166,7 @@ func (m *memoryDA) Submit(ctx context.Context, ns da.Namespace, blobs [][]byte) 
 	}
 	m.mu.Unlock()
 	select {
-	case <-time.After(time.Until(m.start.Add(time.Duration(at-1) * m.interval))): //nolint:gosec // small
+	case <-time.After(time.Until(m.start.Add(time.Duration(at-1) * m.interval))):
 		return at, nil
 	case <-ctx.Done():
 		return 0, da.ErrUnknown

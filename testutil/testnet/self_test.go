@@ -3,6 +3,7 @@ package testnet
 import (
 	"crypto/ed25519"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,8 +30,8 @@ func (s *spy) Errorf(format string, args ...any) {
 }
 
 func (s *spy) end() {
-	for i := len(s.cleanups) - 1; i >= 0; i-- {
-		s.cleanups[i]()
+	for _, f := range slices.Backward(s.cleanups) {
+		f()
 	}
 }
 

@@ -24,8 +24,9 @@ type signature struct {
 	height uint64
 }
 
-func newSignatures(t testing.TB) *signatures {
-	return &signatures{t: t, seen: map[signature]block.Hash{}}
+func newSignatures(tb testing.TB) *signatures {
+	tb.Helper()
+	return &signatures{t: tb, seen: map[signature]block.Hash{}}
 }
 
 // record notes what a message is and fails the test when another one of the same

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tandem-node/tandem/modules/da"
@@ -28,12 +29,13 @@ type schedule struct {
 // everything works again everybody reaches the same chain within a bound, and the
 // invariants hold. To repeat a failure: -run RandomTrouble -sim.seed N -sim.runs 1.
 func TestRandomTrouble(t *testing.T) {
-	for i := range uint64(*runs) { //nolint:gosec // a flag of the test
+	for i := range uint64(*runs) {
 		t.Run(fmt.Sprintf("seed %d", *seed+i), func(t *testing.T) {
-			inBubble(t, func(t *testing.T, n *testnet.Net) {
+			synctest.Test(t, func(t *testing.T) {
+				n := testnet.New(t)
 				allowDATrouble(n)
 				n.Logs.Allow("executor is ahead, rolling back", "dropping a head nobody can prove")
-				s := &schedule{t: t, n: n, rand: rand.New(rand.NewPCG(*seed+i, 0))} //nolint:gosec // repeatable
+				s := &schedule{t: t, n: n, rand: rand.New(rand.NewPCG(*seed+i, 0))}
 				s.run()
 			})
 		})

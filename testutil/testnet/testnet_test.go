@@ -10,15 +10,10 @@ import (
 	"github.com/tandem-node/tandem/testutil/testnet"
 )
 
-// inBubble runs a test on virtual time with a network of its own.
-func inBubble(t *testing.T, f func(*testing.T, *testnet.Net), opts ...testnet.Option) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) { f(t, testnet.New(t, opts...)) })
-}
-
 // Every combination of sources leads to the same chain and state.
 func TestAllSourcesReachTheSameRoots(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *testnet.Net) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New(t)
 		seq := n.Sequencer()
 		both := n.Full(testnet.Name("both"))
 		p2pOnly := n.Full(testnet.Name("p2p-only"), testnet.NoDA())
@@ -36,7 +31,8 @@ func TestAllSourcesReachTheSameRoots(t *testing.T) {
 
 // A follower over P2P is one hop behind the sequencer.
 func TestGossipIsImmediate(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *testnet.Net) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New(t, testnet.Latency(5*time.Millisecond))
 		seq, full := n.Sequencer(), n.Full()
 		full.WaitApplied(3, 10*time.Second)
 		for height := uint64(4); height < 10; height++ {
@@ -45,12 +41,13 @@ func TestGossipIsImmediate(t *testing.T) {
 			full.WaitApplied(height, time.Second)
 			require.LessOrEqual(t, time.Since(made), 10*time.Millisecond, "block %d", height)
 		}
-	}, testnet.Latency(5*time.Millisecond))
+	})
 }
 
 // A light node follows headers by P2P, and their finality by DA.
 func TestLightNodeFollowsHeaders(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *testnet.Net) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New(t)
 		seq := n.Sequencer()
 		light := n.Light()
 		alone := n.Light(testnet.Name("da-only"), testnet.NoP2P())
@@ -67,7 +64,8 @@ func TestLightNodeFollowsHeaders(t *testing.T) {
 // Blocks of many transactions, several per DA block, reach everybody.
 func TestBurst(t *testing.T) {
 	const keys = 2000
-	inBubble(t, func(t *testing.T, n *testnet.Net) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New(t, testnet.BlockTime(100*time.Millisecond))
 		seq := n.Sequencer()
 		n.Full(testnet.Name("both"))
 		n.Full(testnet.Name("da-only"), testnet.NoP2P())
@@ -85,14 +83,15 @@ func TestBurst(t *testing.T) {
 				require.Equal(t, "v", v, "%s on %s", key(i), x.Name())
 			}
 		}
-	}, testnet.BlockTime(100*time.Millisecond))
+	})
 }
 
 func key(i int) string { return "key" + string(rune('a'+i%26)) + time.Duration(i).String() }
 
 // Late joiners catch up from either source while the chain goes on.
 func TestLateJoiners(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *testnet.Net) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New(t)
 		seq := n.Sequencer()
 		seq.Put("early", "1")
 		seq.WaitFinal(300, 10*time.Minute)
