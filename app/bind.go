@@ -22,6 +22,7 @@ import (
 	"github.com/tandem-node/tandem/modules/notifier"
 	"github.com/tandem-node/tandem/modules/p2p"
 	"github.com/tandem-node/tandem/modules/pipeline"
+	"github.com/tandem-node/tandem/modules/progress"
 	"github.com/tandem-node/tandem/modules/sequencer"
 	"github.com/tandem-node/tandem/modules/syncer"
 )
@@ -55,7 +56,7 @@ func bindings(r Role) fx.Option {
 		func(s Headers) syncer.Source[*block.SignedHeader] { return s },
 		func(s Data) syncer.Source[*block.Data] { return s },
 		func(p *pipeline.Pipeline) syncer.Sink { return p },
-		peerParams, headerParams, dataParams, workerParams, newMonitor, serverParams,
+		peerParams, headerParams, dataParams, workerParams, newMonitor, serverParams, progressParams,
 	)
 	switch {
 	case r.Produces():
@@ -212,6 +213,18 @@ func workerParams(in workerIn) daworker.Params {
 		p.HeadersOnly = true
 	}
 	return p
+}
+
+// progressParams names the work that may take long: blocks to the best known
+// height, and DA heights to the DA head.
+func progressParams(s Setup, p *pipeline.Pipeline, m *monitor, w *daworker.Worker) progress.Params {
+	return progress.Params{
+		Changed: p.Changed, Terminal: s.Terminal, Log: s.Log,
+		Tasks: []progress.Task{
+			{Unit: "blocks", Done: func() uint64 { return p.Snapshot().Applied() }, Total: m.best},
+			{Unit: "DA heights", Done: func() uint64 { return w.Status().Cursor }, Total: func() uint64 { return w.Status().Head.Height }},
+		},
+	}
 }
 
 // announcer publishes what the pipeline did. Blocks made here were written by

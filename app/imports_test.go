@@ -22,6 +22,7 @@ func allowed() map[string][]string {
 		"modules/leveldb":        {},
 		"modules/p2p":            {},
 		"modules/da":             {},
+		"modules/progress":       {},
 		"modules/internal/fxrun": {},
 		"modules/signer":         {"modules/block"},
 		"modules/chainstore":     {"modules/block", "modules/leveldb"},

@@ -2,6 +2,7 @@ package app
 
 import (
 	"crypto/ed25519"
+	"io"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"go.uber.org/fx"
@@ -27,6 +28,8 @@ type Setup struct {
 	Log     *zap.Logger
 	Tracing *telemetry.Tracing
 	Metrics *telemetry.Metrics
+	// Terminal is where the progress of long work is drawn; nil logs it.
+	Terminal io.Writer
 }
 
 // NodeKeyOf wraps an ed25519 key the way libp2p wants it.

@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-node/tandem/modules/notifier"
 	"github.com/tandem-node/tandem/modules/p2p"
 	"github.com/tandem-node/tandem/modules/pipeline"
+	"github.com/tandem-node/tandem/modules/progress"
 	"github.com/tandem-node/tandem/modules/rpc"
 	"github.com/tandem-node/tandem/modules/sequencer"
 	"github.com/tandem-node/tandem/modules/syncer"
@@ -38,7 +39,7 @@ func roles() map[Role]struct {
 	}{
 		RoleFull: {"full", []fx.Option{
 			leveldb.Module(), chainstore.Module(), notifier.Module(), execution.Module(), pipeline.Module(),
-			p2p.Module(), exchange.Module(), da.Module(), daworker.Module(), syncer.Module(), rpc.Module(),
+			p2p.Module(), exchange.Module(), da.Module(), daworker.Module(), syncer.Module(), progress.Module(), rpc.Module(),
 		}},
 		RoleSequencer: {"sequencer", []fx.Option{
 			leveldb.Module(), chainstore.Module(), notifier.Module(), execution.Module(), pipeline.Module(),
@@ -46,7 +47,7 @@ func roles() map[Role]struct {
 		}},
 		RoleLight: {"light", []fx.Option{
 			leveldb.Module(), chainstore.Module(), notifier.Module(), pipeline.Module(),
-			p2p.Module(), exchange.HeadersModule(), da.Module(), daworker.Module(), syncer.HeadersModule(), rpc.Module(),
+			p2p.Module(), exchange.HeadersModule(), da.Module(), daworker.Module(), syncer.HeadersModule(), progress.Module(), rpc.Module(),
 		}},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/fx"
 	"go.uber.org/zap"
+	"golang.org/x/term"
 
 	"github.com/tandem-node/tandem/app"
 	"github.com/tandem-node/tandem/telemetry"
@@ -33,6 +34,9 @@ func start(cmd *cobra.Command) error {
 		return withCode(exitConfig, err)
 	}
 	telemetry.RouteLibraries(setup.Log)
+	if term.IsTerminal(int(os.Stderr.Fd())) && setup.Config.Log.Format == "console" {
+		setup.Terminal = os.Stderr
+	}
 	setup.Log.Info("starting", zap.String("version", setup.Version), zap.String("role", setup.Role.Name()),
 		zap.String("chain", setup.Genesis.ChainID), zap.String("home", setup.Home))
 	return runNode(cmd.Context(), setup)
