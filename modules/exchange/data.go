@@ -117,6 +117,14 @@ func (r *dataRules) synth(prev *block.Data, heads []*block.SignedHeader) []*bloc
 
 func (r *dataRules) target() (uint64, bool) { return r.headers.Height(), true }
 
+func (r *dataRules) indexed(ctx context.Context, hash []byte) (uint64, bool) {
+	h, err := r.headers.Get(ctx, hash)
+	if err != nil {
+		return 0, false
+	}
+	return h.Height(), true
+}
+
 func (r *dataRules) hinted(item *block.Data, hint uint64) *block.Data {
 	if item.DAHint == hint {
 		return item

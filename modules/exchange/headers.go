@@ -121,6 +121,8 @@ func (r *headerRules) synth(*block.SignedHeader, []*block.SignedHeader) []*block
 
 func (r *headerRules) target() (uint64, bool) { return 0, false }
 
+func (r *headerRules) indexed(context.Context, []byte) (uint64, bool) { return 0, false }
+
 func (r *headerRules) hinted(item *block.SignedHeader, hint uint64) *block.SignedHeader {
 	if item.DAHint == hint {
 		return item

@@ -45,6 +45,9 @@ type rules[H Item[H]] interface {
 	// synth makes the items of a span that is not fetched. prev is zero before
 	// the first item.
 	synth(prev H, heads []*block.SignedHeader) []H
+	// indexed returns the height of an item that peers may know by another hash
+	// than its own.
+	indexed(ctx context.Context, hash []byte) (height uint64, ok bool)
 	// hinted returns the item with this DA hint and no other.
 	hinted(item H, hint uint64) H
 	// target returns the height to reach, or false when claims decide it.

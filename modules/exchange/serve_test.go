@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -18,9 +19,14 @@ import (
 // stream was reset.
 func raw(t *testing.T, from *machine, to *headerNode, frame []byte) (bodies [][]byte, notFound, ok bool) {
 	t.Helper()
+	return rawOn(t, from, to.machine, to.ex.Protocol(), frame)
+}
+
+func rawOn(t *testing.T, from, to *machine, proto protocol.ID, frame []byte) (bodies [][]byte, notFound, ok bool) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
-	s, err := from.host.NewStream(ctx, to.host.ID(), to.ex.Protocol())
+	s, err := from.host.NewStream(ctx, to.host.ID(), proto)
 	require.NoError(t, err)
 	require.NoError(t, s.SetDeadline(time.Now().Add(soon)))
 	// The server may refuse before it has read everything.
@@ -60,6 +66,8 @@ func TestServerRules(t *testing.T) {
 		reset    bool
 	}{
 		"head":            {frame: request{amount: 1}.appendFrame(nil), first: 200, n: 1},
+		"head, many":      {frame: request{amount: 65}.appendFrame(nil), first: 200, n: 1},
+		"head, none":      {frame: request{}.appendFrame(nil), reset: true},
 		"range":           {frame: request{origin: 110, amount: 64}.appendFrame(nil), first: 110, n: 64},
 		"cut at the head": {frame: request{origin: 199, amount: 64}.appendFrame(nil), first: 199, n: 2},
 		"above the head":  {frame: request{origin: 201, amount: 1}.appendFrame(nil), notFound: true},
@@ -92,6 +100,34 @@ func TestServerRules(t *testing.T) {
 	connect(t, m, empty.machine)
 	_, _, ok := raw(t, m, empty, request{amount: 1}.appendFrame(nil))
 	require.False(t, ok, "head of an empty store")
+}
+
+// Data is found by its own hash, and by the hash ev-node has it under.
+func TestServerDataByHash(t *testing.T) {
+	c := testutil.NewChain(chainID)
+	bs := c.Blocks(5, 1)
+	n := newDataNode(t, c, bs[:4])
+	require.NoError(t, n.store.Append(t.Context(), bs[4].Header)) // its data is not there
+	m := newMachine(t)
+	connect(t, m, n.machine)
+	index := func(i int) []byte { h := block.Sum(bs[i].Header.Encode()); return h[:] }
+	for name, tc := range map[string]struct {
+		hash []byte
+		want *block.Data
+	}{
+		"data hash":         {bs[2].Data.Hash(), bs[2].Data},
+		"signed header":     {index(2), bs[2].Data},
+		"without data":      {index(4), nil},
+		"of nothing stored": {make([]byte, 32), nil},
+		"no hash":           {[]byte{}, nil},
+	} {
+		bodies, notFound, ok := rawOn(t, m, n.machine, n.dx.Protocol(), request{hash: tc.hash, hasHash: true, amount: 1}.appendFrame(nil))
+		require.True(t, ok, name)
+		require.Equal(t, tc.want == nil, notFound, name)
+		if tc.want != nil {
+			require.Equal(t, [][]byte{tc.want.EncodeP2P()}, bodies, name)
+		}
+	}
 }
 
 func TestServerByteCap(t *testing.T) {

@@ -73,11 +73,13 @@ func (e *Exchange[H]) exchange(ctx context.Context, s network.Stream, bufs *buff
 func (e *Exchange[H]) find(ctx context.Context, r request) ([]H, error) {
 	switch {
 	case r.hasHash:
-		return one(e.store.Get(ctx, r.hash))
-	case !r.hasOrigin, r.amount == 0, r.amount > maxItems:
+		return e.byHash(ctx, r.hash)
+	case !r.hasOrigin, r.amount == 0:
 		return nil, errRefused
-	case r.origin == 0:
+	case r.origin == 0: // the amount does not matter
 		return one(e.store.Head(ctx))
+	case r.amount > maxItems:
+		return nil, errRefused
 	}
 	head := e.store.Height()
 	if r.origin > head {
@@ -88,6 +90,20 @@ func (e *Exchange[H]) find(ctx context.Context, r request) ([]H, error) {
 		return nil, header.ErrNotFound
 	}
 	return e.store.GetRange(ctx, r.origin, min(r.origin+r.amount, head+1)) //nolint:wrapcheck // never shown
+}
+
+// byHash returns the item of a hash: its own, or the one ev-node has it under,
+// which is SHA-256 of the signed header for data too (evolve-wire §5.5).
+func (e *Exchange[H]) byHash(ctx context.Context, hash []byte) ([]H, error) {
+	item, err := e.store.Get(ctx, hash)
+	if !errors.Is(err, header.ErrNotFound) {
+		return one(item, err)
+	}
+	height, ok := e.rules.indexed(ctx, hash)
+	if !ok || height > e.store.Height() {
+		return nil, header.ErrNotFound
+	}
+	return e.store.GetRange(ctx, height, height+1) //nolint:wrapcheck // never shown
 }
 
 func one[H any](h H, err error) ([]H, error) {
