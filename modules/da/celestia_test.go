@@ -51,6 +51,17 @@ func TestHeadAcceptsEveryEncoding(t *testing.T) {
 	}
 }
 
+// ev-node's local DA answers before it has made a block.
+func TestHeadOfNothing(t *testing.T) {
+	e := newEndpoint(t, canned(http.StatusOK, result(`{"header":{"chain_id":"","height":0,"time":"2026-03-01T10:11:12Z"},"height":"0","chain_id":"local-da","time":"2026-03-01T10:11:12Z"}`)))
+	c := newTestClient(t, testConfig(e.URL))
+	got, err := c.Head(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, Head{Time: time.Date(2026, 3, 1, 10, 11, 12, 0, time.UTC)}, got)
+	_, err = c.HeaderAt(t.Context(), 1)
+	require.ErrorIs(t, err, ErrUnavailable)
+}
+
 func TestHeaderOfAnotherHeightIsRefused(t *testing.T) {
 	c := newTestClient(t, testConfig(newEndpoint(t, canned(http.StatusOK, result(realHeader))).URL))
 	_, err := c.HeaderAt(t.Context(), 90)

@@ -60,8 +60,8 @@ type Head struct {
 // Client is what the node needs of a DA layer. Every call honours ctx and has a
 // deadline of its own; all methods may be used from many goroutines.
 type Client interface {
-	// Head returns the newest height. Its time tells a stalled layer from a live
-	// one: a stalled one answers with its last block.
+	// Head returns the newest height, 0 before the first block. Its time tells a
+	// stalled layer from a live one: a stalled one answers with its last block.
 	Head(ctx context.Context) (Head, error)
 	// HeaderAt returns height and time of one DA block, or ErrFuture, ErrPruned,
 	// ErrSyncing. The height right above the head may be waited for.

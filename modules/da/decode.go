@@ -30,31 +30,32 @@ func (n *number) UnmarshalJSON(raw []byte) error {
 // below "header", or below "Header" of an event, whose keys are capitalised.
 // Decoding matches keys without regard to case.
 type wireHeader struct {
-	Height number     `json:"height"`
+	Height *number    `json:"height"`
 	Time   *time.Time `json:"time"`
 	Header *struct {
-		Height number     `json:"height"`
+		Height *number    `json:"height"`
 		Time   *time.Time `json:"time"`
 	} `json:"header"`
 }
 
-// head returns the height and time, the top level first.
+// head returns the height and time, the top level first. Height 0 is an answer
+// too: ev-node's local DA begins there, with no block.
 func (h *wireHeader) head() (Head, error) {
-	out := Head{Height: uint64(h.Height)}
-	at := h.Time
+	height, at := h.Height, h.Time
 	if h.Header != nil {
-		if out.Height == 0 {
-			out.Height = uint64(h.Header.Height)
+		if height == nil || *height == 0 && h.Header.Height != nil {
+			height = h.Header.Height
 		}
 		if at == nil {
 			at = h.Header.Time
 		}
 	}
+	if height == nil {
+		return Head{}, errors.New("header without a height")
+	}
+	out := Head{Height: uint64(*height)}
 	if at != nil {
 		out.Time = at.UTC()
-	}
-	if out.Height == 0 {
-		return Head{}, errors.New("header without a height")
 	}
 	return out, nil
 }
