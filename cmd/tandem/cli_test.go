@@ -88,17 +88,23 @@ func passphraseFile(t *testing.T, text string) string {
 	return path
 }
 
+// relative returns a path as seen from here.
+func relative(t *testing.T, path string) string {
+	t.Helper()
+	here, err := os.Getwd()
+	require.NoError(t, err)
+	path, err = filepath.Rel(here, path)
+	require.NoError(t, err)
+	return path
+}
+
 // newSequencer makes the home of a sequencer and returns it.
 func newSequencer(t *testing.T, more ...string) string {
 	t.Helper()
 	home := filepath.Join(t.TempDir(), "sequencer")
-	here, err := os.Getwd()
-	require.NoError(t, err)
-	pass, err := filepath.Rel(here, passphraseFile(t, "secret"))
-	require.NoError(t, err)
 	args := []string{
 		"init", "--home", home, "--role", "sequencer", "--chain-id", "test-chain",
-		"--da.address", "http://127.0.0.1:1", "--signer.passphrase_file", pass,
+		"--da.address", "http://127.0.0.1:1", "--signer.passphrase_file", relative(t, passphraseFile(t, "secret")),
 		"--rpc.address", "127.0.0.1:0", "--p2p.listen_addresses", "/ip4/127.0.0.1/tcp/0", "--p2p.dht=false",
 	}
 	r := tandem(t, append(args, more...)...)

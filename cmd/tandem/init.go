@@ -58,15 +58,15 @@ func initHome(cmd *cobra.Command, p app.InitParams, genesis string, config *pfla
 		}
 		p.Genesis = &g
 	}
+	file, _ := config.GetString("signer.passphrase_file")
+	if file != "" { // in the config, relative paths are below the home
+		if p.Overrides["signer.passphrase_file"], err = filepath.Abs(file); err != nil {
+			return fmt.Errorf("signer.passphrase_file: %w", err)
+		}
+	}
 	if role.Produces() && p.Genesis == nil {
-		file, _ := config.GetString("signer.passphrase_file")
 		if p.Passphrase, err = signer.Passphrase(file, os.Stdin, cmd.ErrOrStderr()); err != nil {
 			return err
-		}
-		if file != "" { // in the config, relative paths are below the home
-			if p.Overrides["signer.passphrase_file"], err = filepath.Abs(file); err != nil {
-				return fmt.Errorf("signer.passphrase_file: %w", err)
-			}
 		}
 	}
 	g, err := app.Init(p)

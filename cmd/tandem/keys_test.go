@@ -43,7 +43,7 @@ func TestKeysMove(t *testing.T) {
 
 	moved := filepath.Join(t.TempDir(), "moved")
 	r := tandem(t, "init", "--home", moved, "--role", "sequencer", "--da.address", "http://127.0.0.1:1",
-		"--genesis", filepath.Join(home, "config/genesis.json"), "--signer.passphrase_file", passphraseFile(t, "new secret"))
+		"--genesis", filepath.Join(home, "config/genesis.json"), "--signer.passphrase_file", relative(t, passphraseFile(t, "new secret")))
 	require.Equal(t, exitOK, r.code, r.err)
 	fails(t, exitConfig, "no signer key at", "start", "--home", moved)
 	fails(t, exitConfig, "no signer key at", "config", "check", "--home", moved)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/dig"
@@ -44,12 +45,15 @@ func withCode(code int, err error) error {
 
 func main() {
 	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2)
+	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
 		cancel() // asks for a clean stop
-		<-signals
+		const same = time.Second // some senders signal the process and its group
+		for first := time.Now(); time.Since(first) < same; {
+			<-signals
+		}
 		_, _ = fmt.Fprintln(os.Stderr, "tandem: a second signal, not waiting for the clean stop")
 		os.Exit(exitFailed)
 	}()
