@@ -20,7 +20,7 @@ type assembler struct {
 	pending    *pending
 	quarantine *quarantine
 	wanted     *wanted
-	strict     bool                // an envelope was seen: bare headers no longer count
+	strict     uint64              // lowest DA height with an envelope: bare headers above it do not count; 0 for none
 	swept      uint64              // header height up to which pending items were compared with the store
 	settled    uint64              // data height up to which pending data was let go
 	missing    *block.SignedHeader // stored header whose data was not there at the last look
@@ -68,9 +68,10 @@ func (a *assembler) add(ctx context.Context, f *found) {
 
 // addHeader takes a header of the expected proposer with good signatures.
 func (a *assembler) addHeader(ctx context.Context, i *headerItem) {
-	if len(i.envelope) > 0 {
-		a.strict = true
-	} else if a.strict {
+	switch {
+	case len(i.envelope) > 0 && (a.strict == 0 || i.da < a.strict):
+		a.strict = i.da
+	case len(i.envelope) == 0 && a.strict != 0 && i.da > a.strict:
 		a.junk[junkEnvelope]++
 		return
 	}

@@ -165,6 +165,26 @@ func TestBareHeadersUntilAnEnvelopeWasSeen(t *testing.T) {
 	})
 }
 
+// What was posted before there were envelopes counts whenever it is read again.
+func TestBareHeadersAreReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		bs := []block.Block{e.chain.Next(), e.chain.Next(), e.chain.Next()}
+		e.da.put(1, blob(headerNS(), bs[0].Header.Encode()))
+		e.da.put(2, blob(headerNS(), bs[1].Header.Encode()))
+		e.da.put(3, e.header(bs[2]))
+		w, stop := e.run(t)
+		e.requireAll(t, bs)
+		e.headers.truncate(0)
+		e.data.truncate(0)
+		w.Rewind(1)
+		synctest.Wait()
+		e.requireAll(t, bs)
+		require.Zero(t, w.Status().Stats.JunkByReason["envelope"])
+		require.NoError(t, stop())
+	})
+}
+
 // The proposer posts two headers for one height: the first in DA order that
 // links stands, both are reported, nothing holds the cursor.
 func TestT1_TwoHeadersOnDA(t *testing.T) {
