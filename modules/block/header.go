@@ -147,6 +147,9 @@ func decodeHeader(b []byte) (Header, error) {
 		case r.is(3, protowire.VarintType):
 			h.Time = r.varint
 		case r.typ == protowire.BytesType && h.setBytes(&r):
+			if r.num == 5 || r.num == 7 || r.num == 9 {
+				unknown += r.size // to ev-node the legacy fields are unknown ones
+			}
 		default:
 			unknown += r.size
 		}

@@ -161,6 +161,11 @@ func TestDecodersAreStrictAboutSize(t *testing.T) {
 	unknown := append([]byte{0x82, 0x01, 0x81, 0x80, 0x40}, make([]byte, 1<<20+1)...) // field 16, 1 MiB + 1
 	_, err = block.DecodeHeader(unknown)
 	require.ErrorIs(t, err, block.ErrTooLarge)
+	full := append([]byte{0x82, 0x01, 0xfb, 0xff, 0x3f}, make([]byte, 1<<20-5)...) // field 16, 1 MiB in all
+	_, err = block.DecodeHeader(full)
+	require.NoError(t, err)
+	_, err = block.DecodeHeader(append(full, 0x2a, 0x01, 0x01)) // one legacy byte
+	require.ErrorIs(t, err, block.ErrTooLarge)
 	_, err = block.DecodeHeader([]byte{0x62, 0x01, 0xff})
 	require.ErrorContains(t, err, "UTF-8")
 }
