@@ -68,6 +68,7 @@ const daAddress = "http://in-process"
 // before anything else, with the bubble's t.
 func New(tb testing.TB, opts ...Option) *Net {
 	tb.Helper()
+	oneProcessor()
 	testutil.LeaksInBubble(tb)
 	n := &Net{
 		t: tb, dir: tb.TempDir(), cfg: settings{blockTime: time.Second, daTime: 2 * time.Second, latency: 5 * time.Millisecond},
