@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"flag"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -17,6 +18,11 @@ import (
 	"github.com/tandem-node/tandem/modules/chainstore"
 	"github.com/tandem-node/tandem/modules/leveldb"
 )
+
+// storm is how long TestStorm goes on; give it more to look for rare faults.
+var storm = flag.Duration("storm", 8*time.Second, "how long the storm lasts")
+
+func pick(n int) int { return rand.N(n) }
 
 // aWhile waits for a random time, to kill at another point every time.
 func aWhile(most time.Duration) { <-time.After(rand.N(most)) }

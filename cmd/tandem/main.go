@@ -49,7 +49,7 @@ func main() {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
-		cancel() // asks for a clean stop
+		cancel()                 // asks for a clean stop
 		const same = time.Second // some senders signal the process and its group
 		for first := time.Now(); time.Since(first) < same; {
 			<-signals
