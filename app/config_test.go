@@ -87,7 +87,7 @@ func TestProblemsAreOneLineEach(t *testing.T) {
 	}{
 		{"unknown key", "p2p:\n  peer: []\n", nil, []string{`unknown key "p2p.peer", did you mean "p2p.peers"?`}},
 		{"unknown section", "p3p:\n  peers: [a]\n", nil, []string{`unknown key "p3p.peers", did you mean "p2p.peers"?`}},
-		{"unknown variable", "", []string{"TANDEM_RPC_ADR=x"}, []string{"unknown variable TANDEM_RPC_ADR", `"rpc.address"`}},
+		{"unknown variable", "", []string{"TANDEM_RPC_ADDRESSS=x"}, []string{"unknown variable TANDEM_RPC_ADDRESSS", `"rpc.address"`}},
 		{"not YAML", "role: [", nil, []string{"tandem.yaml"}},
 		{"wrong type", "syncer:\n  max_blocks: many\n", nil, []string{"max_blocks"}},
 		{"bare number as duration", "syncer:\n  retry_max: 5\n", nil, []string{"5 is not a duration"}},

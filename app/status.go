@@ -106,8 +106,8 @@ func (m *monitor) Status(context.Context) rpc.Status {
 	}
 	w := waits{Syncer: m.in.Syncer.Stats(), Worker: m.in.Worker.Status()}
 	s.DA = rpc.DA{
-		Enabled: m.in.Setup.Config.DA.Address != "", Phase: string(w.Worker.Phase), Head: w.Worker.Head.Height,
-		Cursor: w.Worker.Cursor, LastOK: w.Worker.LastOK, Error: w.Worker.LastErr,
+		Enabled: m.in.Setup.Config.DA.Address != "" || !w.Worker.LastOK.IsZero(), Phase: string(w.Worker.Phase),
+		Head: w.Worker.Head.Height, Cursor: w.Worker.Cursor, LastOK: w.Worker.LastOK, Error: w.Worker.LastErr,
 	}
 	s.Heads.P2P = s.P2P.Target
 	best := m.best()
