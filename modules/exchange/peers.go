@@ -13,6 +13,7 @@ type source struct {
 	flying int       // requests under way
 	limit  int       // most requests at once: grows by success, halves by failure
 	fails  int       // in a row
+	heard  time.Time // when anything came from it last
 	rest   time.Time // not asked before
 	// lacks and lacksUntil remember what it said it does not have.
 	lacks      uint64
@@ -52,7 +53,7 @@ func (ps *peerSet) add(id peer.ID) bool {
 	if _, ok := ps.set[id]; ok {
 		return false
 	}
-	ps.set[id] = &source{id: id, limit: min(firstLimit, ps.cfg.InFlight)}
+	ps.set[id] = &source{id: id, limit: min(firstLimit, ps.cfg.InFlight), heard: time.Now()}
 	return true
 }
 
@@ -66,7 +67,12 @@ func (ps *peerSet) remove(id peer.ID) {
 func (ps *peerSet) has(id peer.ID, height uint64) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if s, ok := ps.set[id]; ok && height >= s.lacks {
+	s, ok := ps.set[id]
+	if !ok {
+		return
+	}
+	s.heard = time.Now()
+	if height >= s.lacks {
 		s.lacksUntil, s.misses = time.Time{}, 0
 	}
 }
@@ -87,7 +93,13 @@ func (ps *peerSet) pick(height uint64, last peer.ID, now time.Time) (id peer.ID,
 		case until.After(now):
 			at = earlier(at, until)
 		case s.flying >= s.limit:
-		case best == nil, best.id == last && s.id != last:
+		case best == nil:
+			best = s
+		case s.silent(now) != best.silent(now):
+			if best.silent(now) {
+				best = s
+			}
+		case best.id == last && s.id != last:
 			best = s
 		case s.id == last && best.id != last:
 		case s.flying*best.limit < best.flying*s.limit: // the less busy, in proportion
@@ -101,6 +113,14 @@ func (ps *peerSet) pick(height uint64, last peer.ID, now time.Time) (id peer.ID,
 	return best.id, time.Time{}, true
 }
 
+// silentAfter is when a peer counts as silent. A dead one stays connected until
+// the transport notices, for half a minute, and a request to it takes all of
+// RequestTimeout; so those who were heard lately are asked first. On an idle chain
+// all are silent, and equal.
+const silentAfter = 2 * time.Second
+
+func (s *source) silent(now time.Time) bool { return now.Sub(s.heard) > silentAfter }
+
 // done notes the outcome of a request.
 func (ps *peerSet) done(id peer.ID, o outcome, height uint64, now time.Time) {
 	ps.mu.Lock()
@@ -110,6 +130,9 @@ func (ps *peerSet) done(id peer.ID, o outcome, height uint64, now time.Time) {
 		return
 	}
 	s.flying = max(s.flying-1, 0)
+	if o != outcomeFailed && o != outcomeDropped {
+		s.heard = now
+	}
 	switch o {
 	case outcomeGood:
 		s.limit = min(s.limit+1, ps.cfg.InFlight)

@@ -1,6 +1,7 @@
 package testnet_test
 
 import (
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -177,4 +178,29 @@ func TestLazyChainIsQuiet(t *testing.T) {
 		seq.Put("k", "v")
 		full.WaitGet("k", "v", 2*time.Second)
 	})
+}
+
+// A peer that died without a word stays connected for half a minute. It does not
+// hold up what another peer has.
+func TestSilentPeerDoesNotHoldUpCatchUp(t *testing.T) {
+	for i := range 8 { // whom to ask is up to chance
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := testnet.New(t)
+				n.Logs.Allow("dropping a head nobody can prove")
+				seq := n.Sequencer(testnet.Name("seq"))
+				relay := n.Full(testnet.Name("relay"), testnet.NoDA())
+				full := n.Full(testnet.Name("full"), testnet.NoDA())
+				n.WaitApplied(5, 10*time.Second)
+				n.Cut(seq, full)
+				n.Cut(seq, relay)
+				time.Sleep(time.Minute)
+				relay.Crash()
+				head := seq.Applied()
+				n.Heal()
+				full.WaitConnected(seq, time.Minute)
+				full.WaitApplied(head, time.Second)
+			})
+		})
+	}
 }

@@ -107,6 +107,20 @@ func (x *Node) WaitHeaders(height uint64, within time.Duration) {
 	}
 }
 
+// WaitConnected waits until the node has a connection to another one.
+func (x *Node) WaitConnected(to *Node, within time.Duration) {
+	x.net.t.Helper()
+	const look = 10 * time.Millisecond // virtual
+	for end := time.Now().Add(within); ; time.Sleep(look) {
+		for _, p := range x.Network.Peers() {
+			if p.ID == to.Network.ID() {
+				return
+			}
+		}
+		require.True(x.net.t, time.Now().Before(end), "%s is not connected to %s after %s", x.Name(), to.Name(), within)
+	}
+}
+
 func (x *Node) wait(within time.Duration, ok func() bool, what string, height uint64) {
 	x.net.t.Helper()
 	testutil.AwaitElse(x.net.t, within, x.Pipeline.Changed, ok, func() string {
