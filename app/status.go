@@ -56,7 +56,11 @@ type extras struct {
 	Executor  execution.Executor
 }
 
-func newMonitor(in monitorIn) *monitor { return &monitor{in: in, started: time.Now()} }
+func newMonitor(in monitorIn) *monitor {
+	now := time.Now()
+	// The first answer shows the rate since start, later ones that since the answer before.
+	return &monitor{in: in, started: now, rate: rate{at: now}}
+}
 
 // NodeID implements rpc.Network.
 func (m *monitor) NodeID() string { return m.in.Network.ID().String() }

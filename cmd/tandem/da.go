@@ -28,6 +28,7 @@ can also be changed while it runs: POST JSON to /control.`,
 			if err != nil {
 				return withCode(exitFailed, err)
 			}
+			telemetry.RouteLibraries(log)
 			s, err := da.NewServer(c, log.Named("da"))
 			if err != nil {
 				return withCode(exitConfig, err)

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -23,10 +24,15 @@ import (
 // How long things may take. Waits end as soon as what they wait for is there,
 // so that these only matter when something is broken.
 const (
-	patience  = 60 * time.Second
-	glance    = 10 * time.Millisecond // between two looks
-	stopBound = 2 * time.Second       // what the product promises
+	patience = 60 * time.Second
+	glance   = 10 * time.Millisecond // between two looks
 )
+
+// slow stretches what the product promises, for programs built to find faults
+// and not to be quick: with the race detector, 5 is enough.
+var slow = flag.Float64("slow", 1, "factor for the times that are required")
+
+func promised(d time.Duration) time.Duration { return time.Duration(float64(d) * *slow) }
 
 // binary returns the program under test: the one TANDEM_BINARY names, or one
 // that is built for this run.
@@ -227,7 +233,7 @@ func (p *process) terminate(t *testing.T, signal os.Signal) time.Duration {
 	code := p.wait(t, patience)
 	took := time.Since(begin)
 	require.Equal(t, exitOK, code, "%s: %s", p.name, p.tail(20))
-	require.Less(t, took, stopBound, "%s takes too long to stop: %s", p.name, p.tail(20))
+	require.Less(t, took, promised(2*time.Second), "%s takes too long to stop: %s", p.name, p.tail(20))
 	return took
 }
 

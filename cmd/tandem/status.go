@@ -47,15 +47,14 @@ func printStatus(out io.Writer, s rpc.Status, now time.Time) error {
 	row := func(name, format string, args ...any) {
 		_, _ = fmt.Fprintf(w, "%s\t"+format+"\n", append([]any{name}, args...)...)
 	}
-	row("chain", "%s (genesis %.8s)", s.ChainID, s.Genesis)
+	row("chain", "%s, genesis %.8s", s.ChainID, s.Genesis)
 	row("node", "%s, tandem %s, %s", s.Role, s.Version, s.NodeID)
-	row("applied", "%d%s", s.Heads.Applied, ago(s.Applied.At, now))
-	row("final", "%d%s", s.Heads.Final, finalAt(s.Final))
-	row("header head", "%d", s.Heads.Header)
-	row("data head", "%d", s.Heads.Data)
-	row("lag", "%d blocks to the head, %d to final, %.1f blocks/s", s.Lag.Blocks, s.Lag.Final, s.Lag.Rate)
+	row("applied", "%d%s", s.Heads.Applied, appliedText(s.Applied, now))
+	row("final", "%d%s", s.Heads.Final, finalText(s.Final))
+	row("stored", "headers to %d, data to %d", s.Heads.Header, s.Heads.Data)
 	row("p2p", "%s", p2pText(s.P2P))
-	row("da", "%s", daText(s.DA, now))
+	row("da", "%s", daText(s, now))
+	row("lag", "%d blocks to the head, %d to final, %.1f blocks/s", s.Lag.Blocks, s.Lag.Final, s.Lag.Rate)
 	if q := s.Sequencer; q != nil {
 		row("sequencer", "%d made since start, on DA: headers to %d, data to %d%s", q.Produced, q.SubmittedHeader, q.SubmittedData, problem(q.Error))
 	}
@@ -65,13 +64,21 @@ func printStatus(out io.Writer, s rpc.Status, now time.Time) error {
 }
 
 func ago(at, now time.Time) string {
-	if at.IsZero() {
-		return ""
-	}
-	return fmt.Sprintf(", %s ago", now.Sub(at).Round(100*time.Millisecond))
+	return now.Sub(at).Round(100*time.Millisecond).String() + " ago"
 }
 
-func finalAt(f rpc.Final) string {
+func appliedText(a rpc.Applied, now time.Time) string {
+	switch {
+	case a.At.IsZero():
+		return ""
+	case a.Source == "":
+		return ", " + ago(a.At, now)
+	default:
+		return fmt.Sprintf(", %s, from %s", ago(a.At, now), a.Source)
+	}
+}
+
+func finalText(f rpc.Final) string {
 	if f.HeaderDA == 0 {
 		return ""
 	}
@@ -82,14 +89,19 @@ func p2pText(p rpc.P2P) string {
 	if !p.Enabled {
 		return "off"
 	}
-	return fmt.Sprintf("%d peers, target %d%s", p.Peers, p.Target, problem(p.Error))
+	return fmt.Sprintf("head %d, %d peers, %d of the chain%s", p.Target, p.Peers, p.ChainPeers, problem(p.Error))
 }
 
-func daText(d rpc.DA, now time.Time) string {
-	if !d.Enabled {
+func daText(s rpc.Status, now time.Time) string {
+	switch {
+	case !s.DA.Enabled:
 		return "off"
+	case s.DA.LastOK.IsZero():
+		return "no answer yet" + problem(s.DA.Error)
+	default:
+		return fmt.Sprintf("head %d, read to DA %d of %d, last answer %s%s",
+			s.Heads.DA, max(s.DA.Cursor, 1)-1, s.DA.Head, ago(s.DA.LastOK, now), problem(s.DA.Error))
 	}
-	return fmt.Sprintf("head %d, next to read %d%s%s", d.Head, d.Cursor, ago(d.LastOK, now), problem(d.Error))
 }
 
 func problem(text string) string {

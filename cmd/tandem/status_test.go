@@ -17,11 +17,11 @@ var now = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 func followerStatus() rpc.Status {
 	return rpc.Status{
 		Version: "v1.2.3", Role: "full", ChainID: "test-chain", Genesis: "0123456789ABCDEF", NodeID: "12D3KooWAbc",
-		Heads:   rpc.Heads{Header: 120, Data: 119, Applied: 118, Final: 100},
-		Applied: rpc.Applied{StateRoot: "ab12", At: now.Add(-1234 * time.Millisecond)},
+		Heads:   rpc.Heads{Header: 120, Data: 119, Applied: 118, Final: 100, P2P: 121, DA: 101},
+		Applied: rpc.Applied{StateRoot: "ab12", Source: "p2p", At: now.Add(-1234 * time.Millisecond)},
 		Final:   rpc.Final{HeaderDA: 40, DataDA: 41},
 		Lag:     rpc.Lag{Blocks: 2, Final: 18, Rate: 3.25},
-		P2P:     rpc.P2P{Enabled: true, Peers: 3, Target: 121},
+		P2P:     rpc.P2P{Enabled: true, Peers: 3, ChainPeers: 2, Target: 121},
 		DA:      rpc.DA{Enabled: true, Head: 44, Cursor: 45, LastOK: now.Add(-400 * time.Millisecond), Error: "connection refused"},
 
 		WaitingFor: "data of block 119",
@@ -35,15 +35,14 @@ func TestPrintStatus(t *testing.T) {
 		want   string
 	}{
 		{"follower", func(*rpc.Status) {}, `
-chain        test-chain (genesis 01234567)
+chain        test-chain, genesis 01234567
 node         full, tandem v1.2.3, 12D3KooWAbc
-applied      118, 1.2s ago
+applied      118, 1.2s ago, from p2p
 final        100, header at DA 40, data at DA 41
-header head  120
-data head    119
+stored       headers to 120, data to 119
+p2p          head 121, 3 peers, 2 of the chain
+da           head 101, read to DA 44 of 44, last answer 400ms ago, last error: connection refused
 lag          2 blocks to the head, 18 to final, 3.2 blocks/s
-p2p          3 peers, target 121
-da           head 44, next to read 45, 400ms ago, last error: connection refused
 state root   ab12
 waiting for  data of block 119
 `},
@@ -51,15 +50,14 @@ waiting for  data of block 119
 			s.Role, s.WaitingFor, s.DA.Error = "sequencer", "", ""
 			s.Sequencer = &rpc.Sequencer{Produced: 9, SubmittedHeader: 110, SubmittedData: 109, Error: "no funds"}
 		}, `
-chain        test-chain (genesis 01234567)
+chain        test-chain, genesis 01234567
 node         sequencer, tandem v1.2.3, 12D3KooWAbc
-applied      118, 1.2s ago
+applied      118, 1.2s ago, from p2p
 final        100, header at DA 40, data at DA 41
-header head  120
-data head    119
+stored       headers to 120, data to 119
+p2p          head 121, 3 peers, 2 of the chain
+da           head 101, read to DA 44 of 44, last answer 400ms ago
 lag          2 blocks to the head, 18 to final, 3.2 blocks/s
-p2p          3 peers, target 121
-da           head 44, next to read 45, 400ms ago
 sequencer    9 made since start, on DA: headers to 110, data to 109, last error: no funds
 state root   ab12
 waiting for  nothing
@@ -67,15 +65,14 @@ waiting for  nothing
 		{"just started, no source", func(s *rpc.Status) {
 			s.Heads, s.Applied, s.Final, s.Lag, s.P2P, s.DA = rpc.Heads{}, rpc.Applied{}, rpc.Final{}, rpc.Lag{}, rpc.P2P{}, rpc.DA{}
 		}, `
-chain        test-chain (genesis 01234567)
+chain        test-chain, genesis 01234567
 node         full, tandem v1.2.3, 12D3KooWAbc
 applied      0
 final        0
-header head  0
-data head    0
-lag          0 blocks to the head, 0 to final, 0.0 blocks/s
+stored       headers to 0, data to 0
 p2p          off
 da           off
+lag          0 blocks to the head, 0 to final, 0.0 blocks/s
 state root   nothing
 waiting for  data of block 119
 `},

@@ -54,7 +54,7 @@ const (
 	readHeaderTimeout = 5 * time.Second
 	requestTimeout    = 5 * time.Minute
 	serverIdleTimeout = 2 * time.Minute
-	stopTimeout       = time.Second
+	stopTimeout       = 500 * time.Millisecond
 	reopenRetry       = 200 * time.Millisecond
 )
 
