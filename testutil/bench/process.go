@@ -29,30 +29,21 @@ func usageOf(pid int) (usage, error) {
 	}
 	const kb = 1024
 	u.RSS, u.Peak = statusField(status, "VmRSS")/kb, statusField(status, "VmHWM")/kb
-	stat, err := os.ReadFile(filepath.Join(dir, "stat")) //nolint:gosec // of a process of ours
-	if err != nil {
-		return u, fmt.Errorf("usage: %w", err)
-	}
-	u.CPU = ticks(stat)
 	tasks, err := filepath.Glob(filepath.Join(dir, "task", "*", "status"))
 	if err != nil {
 		return u, fmt.Errorf("usage: %w", err)
 	}
-	for _, task := range tasks {
-		if status, err := os.ReadFile(task); err == nil { //nolint:gosec // of a process of ours; threads may end meanwhile
+	for _, task := range tasks { // a thread may end meanwhile
+		if status, err := os.ReadFile(task); err == nil { //nolint:gosec // of a process of ours
 			u.Switches += statusField(status, "voluntary_ctxt_switches")
+		}
+		if stat, err := os.ReadFile(filepath.Join(filepath.Dir(task), "schedstat")); err == nil { //nolint:gosec // likewise
+			ran, _, _ := strings.Cut(string(stat), " ")
+			ns, _ := strconv.ParseFloat(ran, 64)
+			u.CPU += ns / float64(time.Second)
 		}
 	}
 	return u, nil
-}
-
-// ticks returns the CPU seconds in /proc/<pid>/stat, to a hundredth.
-func ticks(stat []byte) float64 {
-	const utime, stime, perSecond = 11, 12, 100 // behind the name, which may hold spaces
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+2:]))
-	user, _ := strconv.ParseFloat(fields[utime], 64)
-	system, _ := strconv.ParseFloat(fields[stime], 64)
-	return (user + system) / perSecond
 }
 
 func statusField(status []byte, name string) float64 {

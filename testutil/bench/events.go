@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/testutil/bench/report"
+)
+
+// measureEvents holds the event-driven syncer beside polling.
+func measureEvents(ctx context.Context, s *session) error {
+	_, chain, err := blocks(ctx, chainSpec{Blocks: pick(s, 10_000, 1000), Executor: noop})
+	if err != nil {
+		return err
+	}
+	for _, every := range []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond, time.Second} {
+		c := moverCase{chain: chain, every: every, name: "polling " + every.String()}
+		if every == 0 {
+			c.name = "event-driven"
+		}
+		for range s.runs {
+			if err := errors.Join(s.wakeUp(ctx, c), s.drain(ctx, c), s.quiet(ctx, c)); err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+type moverCase struct {
+	chain []block.Block
+	every time.Duration
+	name  string
+}
+
+// wakeUp measures from the end of a write to the begin of the fetch it leads to.
+func (s *session) wakeUp(ctx context.Context, c moverCase) error {
+	samples, gap := pick(s, 2000, 100), 200*time.Microsecond
+	if c.every > 0 {
+		samples, gap = max(int(pick(s, 3*time.Second, time.Second)/c.every), 3), c.every
+	}
+	r := newRig(c.every)
+	took := make([]float64, 0, samples)
+	err := r.running(ctx, func() error {
+		for _, b := range c.chain[:samples] {
+			if err := pause(ctx, rand.N(2*gap)); err != nil { //nolint:gosec // timing
+				return err
+			}
+			if err := r.headers.Append(ctx, b.Header); err != nil {
+				return fmt.Errorf("append: %w", err)
+			}
+			if err := r.data.Append(ctx, b.Data); err != nil {
+				return fmt.Errorf("append: %w", err)
+			}
+			began := <-r.fetched
+			r.dataShelf.mu.Lock()
+			wrote := r.dataShelf.wrote
+			r.dataShelf.mu.Unlock()
+			took = append(took, float64(began.Sub(wrote))/float64(time.Microsecond))
+			<-r.table.applied
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	p50 := report.Figure{Key: "event/p50/" + c.name, Name: "write → fetch begins, " + c.name + ": p50", Unit: "µs"}
+	p99 := report.Figure{Key: "event/p99/" + c.name, Name: "write → fetch begins, " + c.name + ": p99", Unit: "µs"}
+	switch c.every {
+	case 0:
+		p50.Most, p99.Most = 10, 50
+		p50.EvNode, p99.EvNode = "4–5 (bare channel)", "27–29 (bare channel)"
+	case 100 * time.Millisecond:
+		p50.EvNode = "50,000"
+	case time.Second:
+		p50.EvNode = "530,000"
+	}
+	s.add(p50, quantile(took, half), noCPU)
+	s.add(p99, quantile(took, most), noCPU)
+	return nil
+}
+
+// drain measures how fast blocks that are stored already reach the sink.
+func (s *session) drain(ctx context.Context, c moverCase) error {
+	n := len(c.chain)
+	r := newRig(c.every)
+	if err := r.put(ctx, c.chain...); err != nil {
+		return err
+	}
+	wall, cpu, err := timed(func() error {
+		return r.running(ctx, func() error {
+			for at := uint64(0); at < uint64(n); { //nolint:gosec // a count
+				at = <-r.table.applied
+			}
+			return nil
+		})
+	})
+	const milli = 1e3
+	s.add(report.Figure{
+		Key: "event/drain/" + c.name, Name: count(n) + " blocks from store to sink, " + c.name, Unit: "ms",
+	}, wall*milli, cpu)
+	return err
+}
+
+// quiet measures what waiting costs.
+func (s *session) quiet(ctx context.Context, c moverCase) (err error) {
+	child, _, err := s.spawn(ctx, "follow", followSpec{Every: c.every})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, child.stop()) }()
+	if err := pause(ctx, settling/4); err != nil { //nolint:mnd // nothing but the runtime has to settle
+		return err
+	}
+	cpu, switches, err := watch(ctx, child.pid(), pick(s, 5*time.Second, time.Second)) //nolint:mnd // five ticks of the slowest
+	s.add(report.Figure{Key: "event/idle/" + c.name, Name: "idle syncer, " + c.name + ": CPU", Unit: "% of a core"}, cpu, noCPU)
+	s.add(report.Figure{
+		Key: "event/switches/" + c.name, Name: "idle syncer, " + c.name + ": voluntary switches", Unit: "per s",
+	}, switches, noCPU)
+	return err
+}
