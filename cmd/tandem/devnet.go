@@ -110,10 +110,10 @@ func introduce(out io.Writer, d *app.Devnet, dir, logPath string) {
 		p("%-12s http://%s  (%s)", n.Name, n.Server.Address(), n.About)
 	}
 	p("data         %s, log in %s", dir, logPath)
-	seq, last := d.Sequencer().Server.Address(), d.Nodes[len(d.Nodes)-1].Server.Address()
+	seq, next := d.Sequencer().Server.Address(), d.Nodes[1]
 	p("")
 	p("send         curl -d color=green http://%s/tx", seq)
-	p("read         curl 'http://%s/kv?key=color'", last)
+	p("read         curl 'http://%s/kv?key=color'  (from the %s; who follows DA alone has it some DA blocks later)", next.Server.Address(), next.Name)
 	p("status       curl http://%s/status", seq)
 	p("")
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -105,17 +106,24 @@ func (d *daNode) start(flags ...string) {
 	require.Contains(d.w.t, line, d.url)
 }
 
-// control works the switches of the DA node.
+// control works the switches of the DA node. While it refuses everybody, an
+// earlier outage has to end first.
 func (d *daNode) control(body string) {
 	d.w.t.Helper()
-	resp, err := http.Post(d.url+"/control", "application/json", strings.NewReader(body))
-	if err != nil && strings.Contains(body, "refuse") {
-		return // it closes all connections, that of the caller too
-	}
-	require.NoError(d.w.t, err)
-	defer resp.Body.Close()
-	answer, _ := io.ReadAll(resp.Body)
-	require.Equal(d.w.t, http.StatusOK, resp.StatusCode, string(answer))
+	eventually(d.w.t, patience, func() (bool, string) {
+		resp, err := http.Post(d.url+"/control", "application/json", strings.NewReader(body))
+		switch {
+		case errors.Is(err, syscall.ECONNREFUSED):
+			return false, err.Error()
+		case err != nil && strings.Contains(body, "refuse"):
+			return true, "" // it closes all connections, that of the caller too
+		}
+		require.NoError(d.w.t, err)
+		defer resp.Body.Close()
+		answer, _ := io.ReadAll(resp.Body)
+		require.Equal(d.w.t, http.StatusOK, resp.StatusCode, string(answer))
+		return true, ""
+	})
 }
 
 // node is a home and the process that runs it, if any.

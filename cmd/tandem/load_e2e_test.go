@@ -196,13 +196,7 @@ func TestStorm(t *testing.T) {
 		}
 		break
 	}
-	eventually(t, patience, func() (bool, string) { // an outage may have closed the port
-		resp, err := http.Post(da.url+"/control", "application/json", strings.NewReader(`{"clear_failures":true,"outage":"none"}`))
-		if err != nil {
-			return false, err.Error()
-		}
-		return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK, resp.Status
-	})
+	da.control(`{"clear_failures":true,"outage":"none"}`)
 	seq.send("calm", "again")
 	for _, n := range nodes {
 		n.reads("calm", "again")
