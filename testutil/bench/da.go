@@ -21,6 +21,7 @@ type daSpec struct {
 	PerHeight int           // blocks per DA height
 	BlockTime time.Duration // 0: no further DA blocks are made
 	Latency   time.Duration // of every call, once it is ready
+	Profile   string        // as for nodes, from when it is ready to its end
 }
 
 // daChild runs a DA node until ctx ends. The command "latency <duration>" sets
@@ -53,10 +54,14 @@ func daChild(ctx context.Context, raw []byte, say *speaker, commands <-chan stri
 	if err := say.say(message{Event: eventReady, URL: server.URL(), Height: server.Status().Height}); err != nil {
 		return err
 	}
+	profile, err := profiled(spec.Profile)
+	if err != nil {
+		return err
+	}
 	for {
 		select {
 		case err := <-ended:
-			return err
+			return errors.Join(err, profile())
 		case text := <-commands:
 			var latency da.Span
 			if err := latency.UnmarshalText([]byte(text)); err != nil {

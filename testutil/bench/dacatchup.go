@@ -59,7 +59,9 @@ func (s *session) daCase(ctx context.Context, c daCase) (err error) {
 	if err != nil {
 		return err
 	}
-	server, ready, err := s.spawn(ctx, "da", daSpec{Home: home, PerHeight: c.perHeight, Latency: c.latency})
+	server, ready, err := s.spawn(ctx, "da", daSpec{
+		Home: home, PerHeight: c.perHeight, Latency: c.latency, Profile: s.profileAs(c.figures.key + "-server"),
+	})
 	if err != nil {
 		return err
 	}
