@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tandem-node/tandem/app"
+	"github.com/tandem-node/tandem/modules/signer"
 )
 
 // binaryVariable names a built binary for the tests with real processes. It is
@@ -187,6 +189,23 @@ func TestGraphOfEveryRole(t *testing.T) {
 		}
 	}
 	require.NotContains(t, tandem(t, "graph", "full").out, "sequencer.Producer")
+}
+
+// TestDocs: docs/cli.md knows every command, exit code and variable.
+func TestDocs(t *testing.T) {
+	text, err := os.ReadFile("../../docs/cli.md")
+	require.NoError(t, err)
+	for _, cmd := range newRoot().Commands() {
+		if cmd.IsAvailableCommand() && cmd.Name() != "help" {
+			require.Contains(t, string(text), "`tandem "+cmd.Name())
+		}
+	}
+	for _, code := range []int{exitOK, exitFailed, exitUsage, exitConfig, exitStart} {
+		require.Contains(t, string(text), fmt.Sprintf("\n| %d | ", code))
+	}
+	for _, name := range []string{"TANDEM_HOME", signer.EnvPassphrase, app.EnvName("p2p.peers"), app.ConfigFile} {
+		require.Contains(t, string(text), name)
+	}
 }
 
 func TestCompletion(t *testing.T) {

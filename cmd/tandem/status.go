@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tandem-node/tandem/app"
 	"github.com/tandem-node/tandem/modules/rpc"
 )
 
@@ -51,7 +52,7 @@ func printStatus(out io.Writer, s rpc.Status, now time.Time) error {
 	row("node", "%s, tandem %s, %s", s.Role, s.Version, s.NodeID)
 	row("applied", "%d%s", s.Heads.Applied, appliedText(s.Applied, now))
 	row("final", "%d%s", s.Heads.Final, finalText(s.Final))
-	row("stored", "headers to %d, data to %d", s.Heads.Header, s.Heads.Data)
+	row("stored", "%s", storedText(s))
 	row("p2p", "%s", p2pText(s.P2P))
 	row("da", "%s", daText(s, now))
 	row("lag", "%d blocks to the head, %d to final, %.1f blocks/s", s.Lag.Blocks, s.Lag.Final, s.Lag.Rate)
@@ -83,6 +84,13 @@ func finalText(f rpc.Final) string {
 		return ""
 	}
 	return fmt.Sprintf(", header at DA %d, data at DA %d", f.HeaderDA, f.DataDA)
+}
+
+func storedText(s rpc.Status) string {
+	if s.Role == app.RoleLight.Name() {
+		return fmt.Sprintf("headers to %d", s.Heads.Header)
+	}
+	return fmt.Sprintf("headers to %d, data to %d", s.Heads.Header, s.Heads.Data)
 }
 
 func p2pText(p rpc.P2P) string {

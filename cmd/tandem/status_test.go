@@ -62,6 +62,20 @@ sequencer    9 made since start, on DA: headers to 110, data to 109, last error:
 state root   ab12
 waiting for  nothing
 `},
+		{"light", func(s *rpc.Status) {
+			s.Role, s.Heads.Data, s.WaitingFor, s.DA = "light", 0, "", rpc.DA{Enabled: true, Error: "connection refused"}
+		}, `
+chain        test-chain, genesis 01234567
+node         light, tandem v1.2.3, 12D3KooWAbc
+applied      118, 1.2s ago, from p2p
+final        100, header at DA 40, data at DA 41
+stored       headers to 120
+p2p          head 121, 3 peers, 2 of the chain
+da           no answer yet, last error: connection refused
+lag          2 blocks to the head, 18 to final, 3.2 blocks/s
+state root   ab12
+waiting for  nothing
+`},
 		{"just started, no source", func(s *rpc.Status) {
 			s.Heads, s.Applied, s.Final, s.Lag, s.P2P, s.DA = rpc.Heads{}, rpc.Applied{}, rpc.Final{}, rpc.Lag{}, rpc.P2P{}, rpc.DA{}
 		}, `
