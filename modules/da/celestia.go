@@ -150,34 +150,20 @@ func (c *Celestia) futureOr(ctx context.Context, height uint64, err error) error
 // nothing anyone posts makes a height unreadable.
 func (c *Celestia) Blobs(ctx context.Context, height uint64, namespaces ...Namespace) ([]Blob, error) {
 	if height == 0 {
-		return nil, fmt.Errorf("blob.GetAll: %w: height is equal to 0", ErrRejected)
+		return nil, fmt.Errorf("%s: %w: height is equal to 0", methodGetAll, ErrRejected)
 	}
 	namespaces = distinct(namespaces)
 	if len(namespaces) == 0 {
 		return nil, nil
 	}
-	params := append(strconv.AppendUint([]byte{'['}, height, 10), ',', '[')
-	for i, ns := range namespaces {
-		if i > 0 {
-			params = append(params, ',')
-		}
-		params = appendBase64(params, ns[:])
-	}
-	params = append(params, ']', ']')
-	wire, err := call[[]wireBlob](ctx, c, request{method: "blob.GetAll", params: params, timeout: c.cfg.ReadTimeout})
+	wire, err := call[[]wireBlob](ctx, c, request{method: methodGetAll, params: getAllParams(height, namespaces), timeout: c.cfg.ReadTimeout})
 	switch {
 	case errors.Is(err, errNotFound):
 		return nil, nil
 	case err != nil:
 		return nil, c.futureOr(ctx, height, err)
 	}
-	blobs := make([]Blob, 0, len(wire))
-	for i := range wire {
-		if b, ok := c.check(&wire[i], namespaces); ok {
-			blobs = append(blobs, b)
-		}
-	}
-	return blobs, nil
+	return c.checkAll(wire, namespaces), nil
 }
 
 func distinct(namespaces []Namespace) []Namespace {
