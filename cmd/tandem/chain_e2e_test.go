@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -71,11 +72,11 @@ func TestEvolveKV(t *testing.T) {
 	both.start()
 	alone.start()
 	for i := range 5 {
-		seq.send(fmt.Sprintf("key%d", i), fmt.Sprint(i))
+		seq.send(fmt.Sprintf("key%d", i), strconv.Itoa(i))
 	}
 	for _, n := range []*node{seq, both, alone} {
 		for i := range 5 {
-			n.reads(fmt.Sprintf("key%d", i), fmt.Sprint(i))
+			n.reads(fmt.Sprintf("key%d", i), strconv.Itoa(i))
 		}
 	}
 	agree(t, seq, both, alone)

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -118,7 +117,7 @@ func TestVersion(t *testing.T) {
 	for _, arg := range []string{"version", "--version"} {
 		r := tandem(t, arg)
 		require.Equal(t, exitOK, r.code)
-		require.Regexp(t, regexp.MustCompile(`^tandem \S+ \(go\S+ \w+/\w+\)\n$`), r.out)
+		require.Regexp(t, `^tandem \S+ \(go\S+ \w+/\w+\)\n$`, r.out)
 	}
 }
 
@@ -128,7 +127,7 @@ func TestHelpListsTheCommands(t *testing.T) {
 		require.Equal(t, exitOK, r.code)
 		require.Empty(t, r.err)
 		for _, name := range []string{"init", "start", "devnet", "da", "status", "tx", "keys", "config", "graph", "version", "completion"} {
-			require.Regexp(t, regexp.MustCompile(`(?m)^  `+name+` +[A-Z]`), r.out, "tandem %v", args)
+			require.Regexp(t, `(?m)^  `+name+` +[A-Z]`, r.out, "tandem %v", args)
 		}
 	}
 	for _, args := range [][]string{{"keys"}, {"config"}} {

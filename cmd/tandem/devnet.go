@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,7 +59,7 @@ func runDevnet(cmd *cobra.Command, f devnetFlags) error {
 		return withCode(exitConfig, fmt.Errorf("--dir: %w", err))
 	}
 	logPath := filepath.Join(f.dir, "devnet.log")
-	logFile, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	logFile, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // the user names the directory
 	if err != nil {
 		return withCode(exitConfig, fmt.Errorf("log: %w", err))
 	}
@@ -121,12 +122,10 @@ func introduce(out io.Writer, d *app.Devnet, dir, logPath string) {
 // watchDevnet shows the nodes until ctx ends, the time is over, or a node fails.
 func watchDevnet(ctx context.Context, out io.Writer, d *app.Devnet, f devnetFlags) error {
 	ctx, cancel := context.WithCancel(ctx)
-	trickled := make(chan error, 1)
-	go func() { trickled <- trickle(ctx, d, f.txEvery) }()
-	defer func() {
-		cancel()
-		<-trickled
-	}()
+	var sender sync.WaitGroup
+	sender.Go(func() { trickle(ctx, d, f.txEvery) })
+	defer sender.Wait()
+	defer cancel()
 	var over <-chan time.Time
 	if f.runFor > 0 {
 		over = time.After(f.runFor)
@@ -174,9 +173,9 @@ func checkDevnet(ctx context.Context, out io.Writer, d *app.Devnet, before []uin
 }
 
 // trickle sends a transaction now and then, as users would.
-func trickle(ctx context.Context, d *app.Devnet, every time.Duration) error {
+func trickle(ctx context.Context, d *app.Devnet, every time.Duration) {
 	if every <= 0 {
-		return nil
+		return
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -184,7 +183,7 @@ func trickle(ctx context.Context, d *app.Devnet, every time.Duration) error {
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case at := <-tick.C:
 			// The mempool may be full: the next one tries again.
 			_, _ = call(ctx, "POST", address, "/tx", fmt.Appendf(nil, "trickle/%d=%s", n%100, at.Format(time.RFC3339Nano)))
@@ -203,7 +202,7 @@ type table struct {
 
 func newTable(out io.Writer, d *app.Devnet) *table {
 	t := &table{out: out, d: d, every: 5 * time.Second}
-	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) { //nolint:gosec // file descriptors are small
+	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		t.live, t.every = true, time.Second
 	}
 	return t

@@ -180,6 +180,7 @@ func (w *world) init(name, role string, flags ...string) *node {
 
 // viaP2P is the flag for a static peer, viaDA that for the DA node.
 func (n *node) viaP2P() string { return "--p2p.peers=/ip4/" + n.ip + "/tcp/7676/p2p/" + n.id }
+
 func (d *daNode) viaDA() string {
 	return "--da.address=" + d.url
 }

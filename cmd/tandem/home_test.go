@@ -166,7 +166,7 @@ func TestConfigCheck(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, []byte(strings.Replace(string(text), tt.old, tt.changed, 1)), 0o600))
 		r := tandem(t, "config", "check", "--home", home)
 		require.Equal(t, exitConfig, r.code, tt.changed)
-		for _, line := range strings.Split(strings.TrimSpace(r.err), "\n") {
+		for line := range strings.SplitSeq(strings.TrimSpace(r.err), "\n") {
 			require.True(t, strings.HasPrefix(line, "tandem: "), line)
 		}
 		require.Contains(t, r.err, tt.want)

@@ -62,7 +62,7 @@ func main() {
 
 // run is the whole command; it returns the exit code.
 func run(ctx context.Context, args []string, out, errOut io.Writer) int {
-	root := newRoot()
+	root := newRoot() //nolint:contextcheck // commands get it from cobra
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errOut)
@@ -70,9 +70,8 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	var coded *exitError
 	code := exitUsage // what cobra finds wrong
-	if errors.As(err, &coded) {
+	if coded, ok := errors.AsType[*exitError](err); ok {
 		code = coded.code
 	}
 	report(errOut, err, code)

@@ -5,7 +5,6 @@ package main
 import (
 	"fmt"
 	"net"
-
 	"testing"
 	"time"
 

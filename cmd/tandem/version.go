@@ -10,7 +10,7 @@ import (
 
 // version is set by the Makefile (-ldflags -X); builds without it show the
 // module version or commit the toolchain recorded.
-var version string //nolint:gochecknoglobals // the linker sets it
+var version string
 
 func buildVersion() string {
 	if version != "" {
