@@ -114,6 +114,7 @@ func (n *Node) open(ctx context.Context) error {
 	if n.host, err = libp2p.New(append(opts, n.p.Options...)...); err != nil {
 		return fmt.Errorf("p2p: listen on %s: %w", strings.Join(cfg.ListenAddresses, ", "), err)
 	}
+	n.host.Network().Notify(new(staleConns).notifiee())
 	// GossipSub among ourselves; with FloodSub peers it speaks FloodSub. Own
 	// messages go to everybody at once: one hop is the tip latency of followers.
 	n.pubsub, err = pubsub.NewGossipSub(ctx, n.host,

@@ -1,6 +1,7 @@
 package testnet_test
 
 import (
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -151,4 +152,28 @@ func TestFollowerFindsRestartedSequencer(t *testing.T) {
 		full.WaitGet("k", "v", 30*time.Second)
 		t.Logf("found again after %s", time.Since(start))
 	})
+}
+
+// A follower that was killed and is back before its peers have noticed gets gossip
+// again. Its old connections look alive for half a minute, and pubsub forgets what
+// a peer subscribed to when one of several connections to it ends.
+func TestRestartedFollowerHearsGossip(t *testing.T) {
+	for age := range uint64(12) { // of the connection, in seconds
+		t.Run(strconv.FormatUint(age+1, 10), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := testnet.New(t)
+				seq, full := n.Sequencer(), n.Full(testnet.NoDA())
+				n.WaitApplied(age+2, time.Minute)
+				time.Sleep(77 * time.Millisecond)
+				full.Crash()
+				full.Start()
+				full.WaitApplied(seq.Applied()+3, 4*time.Second)
+				for range 40 { // when the old connection ends nothing changes
+					head := seq.Applied() + 1
+					seq.WaitApplied(head, 2*time.Second)
+					full.WaitApplied(head, time.Second)
+				}
+			})
+		})
+	}
 }
