@@ -152,7 +152,7 @@ func (r *reader) read(ctx context.Context) error {
 	ctx, span := r.p.Tracer.Start(ctx, names.SpanDARetrieve, trace.WithSpanKind(trace.SpanKindClient))
 	defer span.End()
 	from := r.next
-	if r.head.Height > from && r.phase != PhasePruned {
+	if r.head.Height > from && r.phase != PhasePruned && r.phase != PhaseFailing { // those end when a height was read
 		r.phase = PhaseCatchUp
 	}
 	blobs, read := r.asm.stats.Blobs, r.asm.stats.Heights

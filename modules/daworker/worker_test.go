@@ -84,6 +84,34 @@ func TestStreamWakesAndReplacesPolls(t *testing.T) {
 	})
 }
 
+// A failure is over as soon as heights are read, whoever told of them.
+func TestStreamEndsAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		stream := make(chan uint64)
+		e.params.Config.Watch = true
+		e.da.watch = func(context.Context) (<-chan uint64, error) { return stream, nil }
+		e.da.fail = func(height uint64) error {
+			if height == 0 {
+				return da.ErrBusy
+			}
+			return nil
+		}
+		b := e.chain.Next([]byte("tx"))
+		e.da.put(3, e.header(b), e.body(b))
+		w, stop := e.run(t)
+		require.Equal(t, PhaseFailing, w.Status().Phase)
+		require.ErrorContains(t, errors.New(w.Status().LastErr), "busy")
+		stream <- 3
+		time.Sleep(time.Second) // a back-off
+		synctest.Wait()
+		e.requireAll(t, []block.Block{b})
+		require.Equal(t, PhaseHead, w.Status().Phase)
+		require.Empty(t, w.Status().LastErr)
+		require.NoError(t, stop())
+	})
+}
+
 func TestStreamSilentOrClosedFallsBackToPolling(t *testing.T) {
 	for _, closes := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
