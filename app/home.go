@@ -23,6 +23,8 @@ type InitParams struct {
 	StartTime  time.Time      // of a new chain
 	Passphrase []byte         // of the signer key of a new chain
 	Overrides  map[string]any // config keys to write other than their default
+	// Env is the environment the node will run in; it is not written down.
+	Env []string
 	// DAStartHeight of a new chain: the first DA height its blobs can be at.
 	DAStartHeight uint64
 }
@@ -80,7 +82,7 @@ func (p InitParams) files() (homeFiles, error) {
 	if f.config, err = RenderConfig(values); err != nil {
 		return homeFiles{}, err
 	}
-	if err := CheckConfig(f.config); err != nil {
+	if err := CheckConfig(f.config, p.Env); err != nil {
 		return homeFiles{}, err
 	}
 	if p.Genesis != nil {

@@ -57,13 +57,15 @@ func Load(src Sources) (Loaded, error) {
 	return l.loaded()
 }
 
-// CheckConfig reports what is wrong with the text of a config file.
-func CheckConfig(text string) error {
+// CheckConfig reports what is wrong with the text of a config file, as a node in
+// that environment would.
+func CheckConfig(text string, env []string) error {
 	l, err := newLoader()
 	if err != nil {
 		return err
 	}
 	l.yaml(ConfigFile, given(text))
+	l.env(env)
 	_, err = l.loaded()
 	return err
 }

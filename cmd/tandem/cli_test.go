@@ -248,6 +248,7 @@ func TestNobodyAnswers(t *testing.T) {
 	require.NoError(t, free.Close())
 	fails(t, exitFailed, "no node answers at "+address+": is it running?", "status", "--rpc", address)
 	fails(t, exitFailed, "no node answers at "+address+": is it running?", "tx", "--rpc", "http://"+address, "a=b")
+	fails(t, exitConfig, "the API of this node is off", "status", "--home", newSequencer(t, "--rpc.address", ""))
 	home := newSequencer(t, "--rpc.address", address)
 	fails(t, exitFailed, "no node answers at "+address, "status", "--home", home)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tandem-node/tandem/app"
+	"github.com/tandem-node/tandem/modules/rpc"
 )
 
 const (
@@ -32,6 +36,9 @@ func rpcAddress(cmd *cobra.Command) (string, error) {
 	loaded, err := loadConfig(cmd)
 	if err != nil {
 		return "", err
+	}
+	if loaded.Config.RPC.Address == "" {
+		return "", withCode(exitConfig, errors.New("rpc.address is empty: the API of this node is off"))
 	}
 	return loaded.Config.RPC.Address, nil
 }
@@ -62,6 +69,9 @@ func call(ctx context.Context, method, address, path string, body []byte) ([]byt
 	if err != nil {
 		return nil, withCode(exitFailed, fmt.Errorf("read answer of %s: %w", base.Host, err))
 	}
+	if resp.StatusCode == http.StatusNotFound {
+		return nil, withCode(exitFailed, fmt.Errorf("%s has no %s: a light node has no executor, and what answers there may be no tandem node", base.Host, path))
+	}
 	if resp.StatusCode >= http.StatusBadRequest {
 		return answer, withCode(exitFailed, fmt.Errorf("%s: %s: %s", base.Host, resp.Status, strings.TrimSpace(string(answer))))
 	}
@@ -86,6 +96,7 @@ func newTx() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			warnFollower(cmd, address)
 			for _, tx := range args {
 				if _, err := call(cmd.Context(), http.MethodPost, address, "/tx", []byte(tx)); err != nil {
 					return fmt.Errorf("transaction %q: %w", tx, err)
@@ -97,4 +108,15 @@ func newTx() *cobra.Command {
 	}
 	rpcFlag(cmd)
 	return cmd
+}
+
+// warnFollower tells those who send to a follower, which takes
+// transactions as well, that they will wait for ever.
+func warnFollower(cmd *cobra.Command, address string) {
+	var s rpc.Status
+	raw, err := call(cmd.Context(), http.MethodGet, address, "/status", nil)
+	if err != nil || json.Unmarshal(raw, &s) != nil || s.Role != app.RoleFull.Name() {
+		return // what is wrong shows when the transaction is sent
+	}
+	_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "tandem: warning: %s is a %s node, only a sequencer puts transactions into blocks\n", address, s.Role)
 }

@@ -78,6 +78,17 @@ func TestInitFollowers(t *testing.T) {
 	}
 }
 
+// TestInitKnowsTheEnvironment: what the node will be told there is not missing.
+func TestInitKnowsTheEnvironment(t *testing.T) {
+	t.Setenv("TANDEM_DA_ADDRESS", "http://127.0.0.1:1")
+	t.Setenv("TANDEM_SIGNER_PASSPHRASE", "secret")
+	home := t.TempDir()
+	r := tandem(t, "init", "--home", home, "--role", "sequencer")
+	require.Equal(t, exitOK, r.code, r.err)
+	require.NotContains(t, files(t, home)[app.ConfigFile], "http://127.0.0.1:1", "it is not written down")
+	require.Equal(t, exitOK, tandem(t, "config", "check", "--home", home).code)
+}
+
 func TestInitNeverOverwrites(t *testing.T) {
 	home := newSequencer(t)
 	before := files(t, home)

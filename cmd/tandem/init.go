@@ -30,7 +30,7 @@ config.`,
 		Example: `  tandem init --home seq --role sequencer --chain-id my-chain --da.address http://127.0.0.1:26658 --signer.passphrase_file pass.txt
   tandem init --home full --genesis seq/config/genesis.json --p2p.peers /ip4/127.0.0.1/tcp/7676/p2p/12D3...`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p := app.InitParams{Home: homeOf(cmd), ChainID: chainID, StartTime: time.Now(), DAStartHeight: daStart}
+			p := app.InitParams{Home: homeOf(cmd), ChainID: chainID, StartTime: time.Now(), DAStartHeight: daStart, Env: os.Environ()}
 			return withCode(exitConfig, initHome(cmd, p, genesis, config))
 		},
 	}

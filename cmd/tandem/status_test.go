@@ -104,9 +104,10 @@ waiting for  data of block 119
 
 func TestStatusAndTxAskTheNode(t *testing.T) {
 	var sent []string
+	role := "full"
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(`{"chain_id":"from-the-wire","role":"light"}`))
+		_, _ = w.Write([]byte(`{"chain_id":"from-the-wire","role":"` + role + `"}`))
 	})
 	mux.HandleFunc("POST /tx", func(w http.ResponseWriter, r *http.Request) {
 		body := make([]byte, r.ContentLength)
@@ -124,11 +125,16 @@ func TestStatusAndTxAskTheNode(t *testing.T) {
 		r := tandem(t, "status", "--rpc", address)
 		require.Equal(t, exitOK, r.code, r.err)
 		require.Contains(t, r.out, "chain        from-the-wire")
-		require.JSONEq(t, `{"chain_id":"from-the-wire","role":"light"}`, tandem(t, "status", "--json", "--rpc", address).out)
+		require.JSONEq(t, `{"chain_id":"from-the-wire","role":"full"}`, tandem(t, "status", "--json", "--rpc", address).out)
 	}
 	r := tandem(t, "tx", "--rpc", server.URL, "a=1", "b=2")
-	require.Equal(t, result{code: exitOK, out: "2 accepted\n"}, r)
-	require.Equal(t, []string{"a=1", "b=2"}, sent)
+	require.Equal(t, exitOK, r.code)
+	require.Equal(t, "2 accepted\n", r.out)
+	require.Len(t, r.problems(), 1)
+	require.Contains(t, r.err, "is a full node, only a sequencer puts transactions into blocks")
+	role = "sequencer"
+	require.Equal(t, result{code: exitOK, out: "1 accepted\n"}, tandem(t, "tx", "--rpc", server.URL, "c=3"))
+	require.Equal(t, []string{"a=1", "b=2", "c=3"}, sent)
 	fails(t, exitFailed, `transaction "bad": `, "tx", "--rpc", server.URL, "bad")
-	fails(t, exitFailed, "404 Not Found", "tx", "--rpc", server.URL+"/elsewhere", "a=1")
+	fails(t, exitFailed, "has no /tx", "tx", "--rpc", server.URL+"/elsewhere", "a=1")
 }
