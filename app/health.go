@@ -30,6 +30,7 @@ type waits struct {
 	Lanes    []sequencer.LaneStats
 	Syncer   syncer.Stats
 	Worker   daworker.Status
+	Lies     uint64 // bad headers that peers sent
 }
 
 // waitingFor names the one reason for no progress, the most certain first. It is
@@ -53,8 +54,24 @@ func waitingFor(s rpc.Status, w waits) string {
 		return fmt.Sprintf("DA heights %d to %d to be read", s.DA.Cursor, s.DA.Head)
 	case s.DA.Error != "" && s.Lag.Final > 0:
 		return "DA, to make blocks final: " + s.DA.Error
+	case s.Heads.Applied == 0:
+		return w.first()
 	}
 	return ""
+}
+
+// first is what a node lacks that never had a block though its sources answer.
+// Items of another proposer are the mark of a genesis file that is not the
+// chain's; only a person can tell, for everybody may post and send such items.
+func (w waits) first() string {
+	const wrongGenesis = "the first block: %s of another proposer, is the genesis file that of the chain?"
+	if n := w.Worker.Stats.JunkByReason["proposer"]; n > 0 {
+		return fmt.Sprintf(wrongGenesis, fmt.Sprintf("DA holds %d items", n))
+	}
+	if w.Lies > 0 {
+		return fmt.Sprintf(wrongGenesis, "peers send headers")
+	}
+	return "the first block"
 }
 
 // sequencer is what block production waits for, else what keeps blocks from DA.

@@ -108,7 +108,7 @@ func (m *monitor) Status(context.Context) rpc.Status {
 	if snap.Final > 0 {
 		s.Final = rpc.Final{HeaderDA: m.in.Store.HeaderHint(snap.Final), DataDA: m.in.Store.DataHint(snap.Final)}
 	}
-	w := waits{Syncer: m.in.Syncer.Stats(), Worker: m.in.Worker.Status()}
+	w := waits{Syncer: m.in.Syncer.Stats(), Worker: m.in.Worker.Status(), Lies: m.in.HeaderEx.Stats().Lies}
 	s.DA = rpc.DA{
 		Enabled: m.in.Setup.Config.DA.Address != "" || !w.Worker.LastOK.IsZero(), Phase: string(w.Worker.Phase),
 		Head: w.Worker.Head.Height, Cursor: w.Worker.Cursor, LastOK: w.Worker.LastOK, Error: w.Worker.LastErr,

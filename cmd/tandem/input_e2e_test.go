@@ -78,6 +78,29 @@ func TestWrongInput(t *testing.T) {
 	full.grows(1)
 }
 
+// TestWrongGenesis: a new home cannot know that its genesis file is of another
+// chain of that name, but whoever asks is told what it looks like.
+func TestWrongGenesis(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	da := w.newDA()
+	da.start()
+	seq := w.sequencer()
+	seq.start()
+	other := newWorld(t)
+	other.da, other.chain = da, w.chain
+	other.sequencer()
+	for name, flags := range map[string][]string{"peers": {seq.viaP2P()}, "alone": {da.viaDA(), noPeers}} {
+		n := other.follower(name, flags...)
+		n.start()
+		eventually(t, patience, func() (bool, string) {
+			r := command(t, "status", "--rpc", n.rpc())
+			return strings.Contains(r.out, "is the genesis file that of the chain?"), r.out + r.err
+		})
+		require.Zero(t, n.applied())
+	}
+}
+
 // TestDamagedDatabase: a damaged database is named, never quietly repaired.
 func TestDamagedDatabase(t *testing.T) {
 	t.Parallel()
