@@ -28,11 +28,34 @@ func commit(ns Namespace, data []byte, version uint8, signer []byte) (Commitment
 	if err != nil {
 		return Commitment{}, fmt.Errorf("commitment: %w", err)
 	}
-	root, err := inclusion.CreateCommitment(blob, merkleRoot, subtreeRootThreshold)
+	shares, err := blob.ToShares()
 	if err != nil {
 		return Commitment{}, fmt.Errorf("commitment: %w", err)
 	}
-	return Commitment(root), nil
+	width := inclusion.SubTreeWidth(len(shares), subtreeRootThreshold)
+	sizes, err := inclusion.MerkleMountainRangeSizes(uint64(len(shares)), uint64(width)) //nolint:gosec // counts
+	if err != nil {
+		return Commitment{}, fmt.Errorf("commitment: %w", err)
+	}
+	roots := make([][]byte, len(sizes))
+	for i, size := range sizes {
+		roots[i] = namespacedRoot(ns, shares[:size])
+		shares = shares[size:]
+	}
+	return Commitment(merkleRoot(roots)), nil
+}
+
+// namespacedRoot is the root of a namespaced Merkle tree whose leaves all have the
+// same namespace: lowest and highest namespace, then the hash. The library makes
+// a tree of any leaves, at six kilobytes of memory per blob, and a node makes
+// one for every blob it reads.
+func namespacedRoot(ns Namespace, shares []share.Share) []byte {
+	out := append(append(make([]byte, 0, 2*NamespaceSize+sha256.Size), ns[:]...), ns[:]...)
+	if len(shares) == 1 {
+		return append(out, prefixedHash(0, ns[:], shares[0].ToBytes())...)
+	}
+	half := 1 << (bits.Len(uint(len(shares)-1)) - 1)
+	return append(out, prefixedHash(1, namespacedRoot(ns, shares[:half]), namespacedRoot(ns, shares[half:]))...)
 }
 
 // merkleRoot is the RFC 6962 root with SHA-256.
@@ -50,9 +73,8 @@ func merkleRoot(leaves [][]byte) []byte {
 
 // prefixedHash is the SHA-256 of a prefix byte and two parts.
 func prefixedHash(prefix byte, left, right []byte) []byte {
-	buf := make([]byte, 0, 1+len(left)+len(right))
-	buf = append(buf, prefix)
-	buf = append(buf, left...)
-	sum := sha256.Sum256(append(buf, right...))
+	const usual = 1 + NamespaceSize + share.ShareSize
+	buf := append(append(append(make([]byte, 0, usual), prefix), left...), right...)
+	sum := sha256.Sum256(buf)
 	return sum[:]
 }

@@ -8,7 +8,10 @@ import (
 	"os"
 	"testing"
 
+	"github.com/celestiaorg/go-square/v3/inclusion"
+	"github.com/celestiaorg/go-square/v3/share"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 )
 
 type vectors struct {
@@ -65,6 +68,29 @@ func TestCommitmentVectors(t *testing.T) {
 func TestCommitEmptyData(t *testing.T) {
 	_, err := Commit(NamespaceOf("a"), nil)
 	require.ErrorContains(t, err, "data can not be empty")
+}
+
+// The library of the real node makes the same commitments.
+func TestCommitIsThatOfTheLibrary(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		ns := NamespaceOf(rapid.String().Draw(t, "namespace"))
+		size := rapid.OneOf(rapid.IntRange(1, 2000), rapid.IntRange(1, 200_000)).Draw(t, "size")
+		data := pattern(size)
+		data[size-1] = rapid.Byte().Draw(t, "last")
+		version, signer := share.ShareVersionZero, []byte(nil)
+		if rapid.Bool().Draw(t, "signed") {
+			version, signer = share.ShareVersionOne, pattern(share.SignerSize)
+		}
+		id, err := share.NewNamespaceFromBytes(ns[:])
+		require.NoError(t, err)
+		blob, err := share.NewBlob(id, data, version, signer)
+		require.NoError(t, err)
+		want, err := inclusion.CreateCommitment(blob, merkleRoot, subtreeRootThreshold)
+		require.NoError(t, err)
+		got, err := commit(ns, data, version, signer)
+		require.NoError(t, err)
+		require.Equal(t, want, got[:])
+	})
 }
 
 func BenchmarkCommit(b *testing.B) {
