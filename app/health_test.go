@@ -120,11 +120,15 @@ func TestWaitingFor(t *testing.T) {
 		"DA not configured":        {healthy, []func(*rpc.Status){daOff}, waits{}, ""},
 		"never a block":            {healthy, []func(*rpc.Status){nothing}, waits{}, "the first block"},
 		"wrong genesis, by DA": {
-			healthy, []func(*rpc.Status){nothing}, waits{Worker: daworker.Status{Stats: daworker.Stats{JunkByReason: map[string]uint64{"proposer": 7}}}},
+			healthy,
+			[]func(*rpc.Status){nothing},
+			waits{Worker: daworker.Status{Stats: daworker.Stats{JunkByReason: map[string]uint64{"proposer": 7}}}},
 			"the first block: DA holds 7 items of another proposer, is the genesis file that of the chain?",
 		},
 		"wrong genesis, by peers": {
-			healthy, []func(*rpc.Status){nothing, daOff}, waits{Lies: 1},
+			healthy,
+			[]func(*rpc.Status){nothing, daOff},
+			waits{Lies: 1},
 			"the first block: peers send headers of another proposer, is the genesis file that of the chain?",
 		},
 		"junk beside the chain":     {healthy, nil, waits{Lies: 1}, ""},

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -118,40 +119,46 @@ func (e *Exchange[H]) read(s network.Stream, bufs *buffers, amount int) answer[H
 	var a answer[H]
 	r := bufs.reader(&moving{stream: s, patience: e.cfg.RequestTimeout})
 	for len(a.items) < amount {
-		var err error
-		if bufs.body, err = readFrame(r, bufs.body, block.MaxFrameBytes); err != nil {
-			if errors.Is(err, block.ErrTooLarge) {
-				err = fmt.Errorf("%w: %w", errLie, err)
-			}
+		item, size, err := e.readItem(r, bufs)
+		if err != nil {
 			if !errors.Is(err, io.EOF) || len(a.items) == 0 {
 				a.err = err
 			}
-			return a
-		}
-		body, err := decodeResponse(bufs.body)
-		if errors.Is(err, errNotFound) {
-			a.err = err
-			return a
-		}
-		var item H
-		if err == nil {
-			item, err = e.rules.decode(body)
-		}
-		if err != nil {
-			a.err = fmt.Errorf("%w: %w", errLie, err)
 			return a
 		}
 		if a.items == nil {
 			a.items = make([]H, 0, amount)
 		}
 		a.items = append(a.items, item)
-		a.bytes += int64(len(body))
-		reading := e.status.reading.Add(int64(len(body)))
+		a.bytes += int64(size)
+		reading := e.status.reading.Add(int64(size))
 		if a.bytes >= int64(e.cfg.ResponseBytes) || reading+e.status.queued.Load() >= int64(e.cfg.QueueBytes) {
 			return a // the rest is asked for again
 		}
 	}
 	return a
+}
+
+// readItem takes one item off a stream and returns the length of its body. The
+// end of the stream is io.EOF; what no honest peer sends is errLie.
+func (e *Exchange[H]) readItem(r *bufio.Reader, bufs *buffers) (item H, size int, err error) {
+	if bufs.body, err = readFrame(r, bufs.body, block.MaxFrameBytes); err != nil {
+		if errors.Is(err, block.ErrTooLarge) {
+			err = fmt.Errorf("%w: %w", errLie, err)
+		}
+		return item, 0, err
+	}
+	body, err := decodeResponse(bufs.body)
+	switch {
+	case errors.Is(err, errNotFound):
+		return item, 0, err
+	case err == nil:
+		item, err = e.rules.decode(body)
+	}
+	if err != nil {
+		return item, 0, fmt.Errorf("%w: %w", errLie, err)
+	}
+	return item, len(body), nil
 }
 
 // moving is a stream whose reads time out only when nothing arrives.

@@ -33,12 +33,12 @@ func (t tracing) appending(ctx context.Context, e notifier.Event, count int) (co
 	if t.tracer == nil {
 		return ctx, noop.Span{}
 	}
-	ctx, span := t.tracer.Start(ctx, names.SpanAppend)
+	ctx, span := t.tracer.Start(ctx, names.SpanAppend) //nolint:spancheck // the caller ends it
 	describe(span, e)
 	if span.IsRecording() {
 		span.SetAttributes(attribute.Int(names.AttrBlockCount, count))
 	}
-	return ctx, span
+	return ctx, span //nolint:spancheck // as above
 }
 
 // publishing starts the span of announcing e.
@@ -46,9 +46,9 @@ func (t tracing) publishing(ctx context.Context, e notifier.Event) (context.Cont
 	if t.tracer == nil {
 		return ctx, noop.Span{}
 	}
-	ctx, span := t.tracer.Start(ctx, names.SpanPublish, trace.WithSpanKind(trace.SpanKindProducer))
+	ctx, span := t.tracer.Start(ctx, names.SpanPublish, trace.WithSpanKind(trace.SpanKindProducer)) //nolint:spancheck // the caller ends it
 	describe(span, e)
-	return ctx, span
+	return ctx, span //nolint:spancheck // as above
 }
 
 func describe(span trace.Span, e notifier.Event) {
