@@ -19,9 +19,9 @@ type staleConns struct {
 }
 
 const (
-	// older connections are not the other half of a simultaneous dial
+	// older connections are not the other half of a simultaneous dial.
 	older = dialTimeout
-	// settled connections are not the losers of a race between transports
+	// settled connections are not the losers of a race between transports.
 	settled = time.Second
 )
 
