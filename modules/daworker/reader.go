@@ -74,7 +74,7 @@ func newReader(w *Worker) *reader {
 	r.watch = &watcher{client: p.Client, interval: p.Config.PollInterval, log: p.Log, wake: w.Wake}
 	r.win = &window{
 		start: p.Config.InFlight, most: p.Config.MaxInFlight, budget: p.Config.PrefetchBytes,
-		fetch: r.fetch, hand: r.hand, retry: r.retry, backoff: r.backoff, held: &w.prefetched,
+		fetch: r.fetch, many: r.many(), hand: r.hand, retry: r.retry, backoff: r.backoff, held: &w.prefetched,
 	}
 	r.publish()
 	return r
@@ -170,17 +170,47 @@ func (r *reader) read(ctx context.Context) error {
 	return err
 }
 
+// spaces returns the namespaces that are read.
+func (r *reader) spaces() []da.Namespace {
+	if r.asm.rules.headerNS == r.asm.rules.dataNS {
+		return []da.Namespace{r.asm.rules.headerNS}
+	}
+	return []da.Namespace{r.asm.rules.headerNS, r.asm.rules.dataNS}
+}
+
 // fetch reads and sorts one DA height. Several run at a time.
 func (r *reader) fetch(ctx context.Context, height uint64) (*found, error) {
-	spaces := []da.Namespace{r.asm.rules.headerNS, r.asm.rules.dataNS}
-	if spaces[0] == spaces[1] {
-		spaces = spaces[:1]
-	}
-	blobs, err := r.p.Client.Blobs(ctx, height, spaces...)
+	blobs, err := r.p.Client.Blobs(ctx, height, r.spaces()...)
 	if err != nil {
 		return nil, fmt.Errorf("read da height %d: %w", height, err)
 	}
 	return r.asm.rules.classify(height, blobs, r.p.Now()), nil
+}
+
+// many returns what reads and sorts several DA heights at once, nil when the
+// client cannot.
+func (r *reader) many() func(context.Context, []uint64) ([]answer, error) {
+	client, ok := r.p.Client.(da.BatchReader)
+	if !ok {
+		return nil
+	}
+	return func(ctx context.Context, heights []uint64) ([]answer, error) {
+		replies, err := client.BlobsAt(ctx, heights, r.spaces()...)
+		if err != nil {
+			return nil, fmt.Errorf("read da heights %d to %d: %w", heights[0], heights[len(heights)-1], err)
+		}
+		answers := make([]answer, len(heights))
+		for i, height := range heights {
+			a := answer{height: height, err: replies[i].Err}
+			if a.err != nil {
+				a.err = fmt.Errorf("read da height %d: %w", height, a.err)
+			} else {
+				a.found = r.asm.rules.classify(height, replies[i].Blobs, r.p.Now())
+			}
+			answers[i] = a
+		}
+		return answers, nil
+	}
 }
 
 // hand takes over consecutive DA heights: authenticate, pair, append, report.

@@ -24,6 +24,10 @@ type window struct {
 	start, most int // in flight
 	budget      int // bytes read ahead
 	fetch       func(ctx context.Context, height uint64) (*found, error)
+	// many reads several heights with one request, an answer each; nil where the
+	// client cannot. An error is that of the request. list says how many.
+	many func(ctx context.Context, heights []uint64) ([]answer, error)
+	list tuner
 	// hand takes over consecutive heights; its error ends the run.
 	hand func(ctx context.Context, group []*found) error
 	// retry is told of every failure that is retried; its error ends the run.
@@ -39,9 +43,10 @@ func (w *window) run(ctx context.Context, from, to uint64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &windowRun{
 		window: w, next: from, ask: from, to: to, target: w.start,
-		jobs: make(chan uint64, 2*w.most), answers: make(chan answer, 2*w.most),
+		jobs: make(chan job, 2*w.most*maxList), answers: make(chan reply, 2*w.most*maxList),
 		ready: make(map[uint64]*found), failed: make(map[uint64]failure),
 	}
+	w.list.begin()
 	defer func() {
 		cancel()
 		close(r.jobs)
@@ -54,6 +59,19 @@ func (w *window) run(ctx context.Context, from, to uint64) error {
 		}
 	}
 	return r.stop
+}
+
+// job is a request to make: consecutive heights.
+type job struct {
+	from uint64
+	n    int
+}
+
+// reply is what came of a job: one answer per height.
+type reply struct {
+	answers []answer
+	took    time.Duration
+	failed  bool // the request, not a height
 }
 
 type answer struct {
@@ -73,11 +91,12 @@ type windowRun struct {
 	next, ask, to uint64 // to hand over, to ask for, last
 	stop          error
 	target        int // wanted in flight
-	jobs          chan uint64
-	answers       chan answer
+	jobs          chan job
+	answers       chan reply
 	workers       sync.WaitGroup
 	running       int // workers
-	asked         int // jobs without an answer
+	requests      int // without a reply
+	asked         int // heights in them
 	ready         map[uint64]*found
 	bytes         int // in ready
 	estimate      int // of the next answer
@@ -102,9 +121,9 @@ func (r *windowRun) step(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case a := <-r.answers:
+	case p := <-r.answers:
 		r.adapt(time.Since(since))
-		return r.take(ctx, a)
+		return r.receive(ctx, p)
 	case <-timer:
 		r.timer = nil
 		r.again(ctx, r.next)
@@ -117,33 +136,83 @@ func (r *windowRun) step(ctx context.Context) error {
 func (r *windowRun) dispatch(ctx context.Context) {
 	for r.ask <= r.to {
 		ahead := r.asked + len(r.failed)
-		full := ahead >= 2*r.target || len(r.ready) >= groupHeights+2*r.target ||
-			r.bytes+(ahead+1)*r.estimate > r.budget
+		room := (r.budget-r.bytes)/max(r.estimate, 1) - ahead
+		full := r.requests+len(r.failed) >= 2*r.target || len(r.ready) >= r.readyMost() || room < 1
 		if full && r.ask > r.next {
 			return
 		}
-		r.send(ctx, r.ask)
-		r.ask++
+		n := 1
+		if r.many != nil && !full {
+			n = r.list.next(min(room, maxList, listBytes/max(r.estimate, 1), int(min(r.to-r.ask+1, maxList))))
+		}
+		r.send(ctx, job{from: r.ask, n: n})
+		r.ask += uint64(n)
 	}
 }
 
-func (r *windowRun) send(ctx context.Context, height uint64) {
-	r.asked++
-	r.jobs <- height // has room for all that may be asked
-	if r.running < min(r.target, r.asked) {
+// readyMost is how many heights may wait for a lower one.
+func (r *windowRun) readyMost() int { return groupHeights + 2*r.target<<r.list.double }
+
+func (r *windowRun) send(ctx context.Context, j job) {
+	r.asked += j.n
+	r.requests++
+	r.jobs <- j // has room for all that may be asked
+	if r.running < min(r.target, r.requests) {
 		r.running++
 		r.workers.Go(func() { r.work(ctx) })
 	}
 }
 
 func (r *windowRun) work(ctx context.Context) {
-	for height := range r.jobs {
-		a := answer{height: height, err: ctx.Err()}
-		if a.err == nil {
-			a.found, a.err = r.fetch(ctx, height)
-		}
-		r.answers <- a // has room for all that may be asked
+	for j := range r.jobs {
+		r.answers <- r.request(ctx, j) // has room for all that may be asked
 	}
+}
+
+func (r *windowRun) request(ctx context.Context, j job) reply {
+	heights := make([]uint64, j.n)
+	p := reply{answers: make([]answer, j.n)}
+	for i := range heights {
+		heights[i] = j.from + uint64(i)
+		p.answers[i] = answer{height: heights[i], err: ctx.Err()}
+	}
+	begin := time.Now()
+	switch {
+	case ctx.Err() != nil:
+	case j.n == 1:
+		p.answers[0].found, p.answers[0].err = r.fetch(ctx, j.from)
+		p.failed = p.answers[0].err != nil
+	default:
+		answers, err := r.many(ctx, heights)
+		if p.failed = err != nil; err == nil {
+			p.answers = answers
+		}
+		for i := range p.answers {
+			if err != nil {
+				p.answers[i].err = err
+			}
+		}
+	}
+	p.took = time.Since(begin)
+	return p
+}
+
+// receive takes the answers of one request. Heights of a list that failed as a
+// whole are asked for one by one.
+func (r *windowRun) receive(ctx context.Context, p reply) error {
+	r.requests--
+	r.list.note(len(p.answers), p.took, p.failed)
+	for i, a := range p.answers {
+		if p.failed && len(p.answers) > 1 && ctx.Err() == nil && a.height <= r.to {
+			r.asked--
+			r.send(ctx, job{from: a.height, n: 1})
+			continue
+		}
+		if err := r.take(ctx, p.answers[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *windowRun) take(ctx context.Context, a answer) error {
@@ -185,7 +254,7 @@ func (r *windowRun) again(ctx context.Context, height uint64) {
 	f := r.failed[height]
 	f.parked = false
 	r.failed[height] = f
-	r.send(ctx, height)
+	r.send(ctx, job{from: height, n: 1})
 }
 
 // takeGroup returns the consecutive heights that are ready.
@@ -212,7 +281,7 @@ func (r *windowRun) takeGroup() []*found {
 // adapt widens the window when the answers are what is waited for.
 func (r *windowRun) adapt(waited time.Duration) {
 	const long = 2 * time.Millisecond
-	if waited >= long && len(r.failed) == 0 && r.asked >= r.target && r.ask <= r.to {
+	if waited >= long && len(r.failed) == 0 && r.requests >= r.target && r.ask <= r.to {
 		r.target = min(r.most, 2*r.target)
 	}
 }

@@ -115,6 +115,137 @@ func TestWindowGrowsWithLatency(t *testing.T) {
 	})
 }
 
+// listed reads lists of heights: the request costs one time, each height another.
+func listed(request, height time.Duration, requests *atomic.Int64) (w *window) {
+	return &window{
+		start: 16, most: 128, budget: 64 << 20, held: new(atomic.Int64),
+		backoff: func(int) time.Duration { return time.Second },
+		retry:   func(context.Context, uint64, error) error { return nil },
+		hand:    func(context.Context, []*found) error { return nil },
+		fetch: func(_ context.Context, h uint64) (*found, error) {
+			requests.Add(1)
+			time.Sleep(request + height)
+			return &found{height: h}, nil
+		},
+		many: func(_ context.Context, heights []uint64) ([]answer, error) {
+			requests.Add(1)
+			time.Sleep(request + time.Duration(len(heights))*height)
+			answers := make([]answer, len(heights))
+			for i, h := range heights {
+				answers[i] = answer{height: h, found: &found{height: h}}
+			}
+			return answers, nil
+		},
+	}
+}
+
+// Lists grow where the way to the endpoint is what costs, and only there.
+func TestWindowListsHeights(t *testing.T) {
+	const n = 50_000
+	for name, tt := range map[string]struct {
+		request, height time.Duration
+		least, most     float64 // heights per request
+	}{
+		"far away":      {50 * time.Millisecond, 0, 9, 16},
+		"busy requests": {200 * time.Microsecond, 50 * time.Microsecond, 4, 16},
+		"busy heights":  {0, 50 * time.Millisecond, 1, 1.5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var requests atomic.Int64
+				w := listed(tt.request, tt.height, &requests)
+				require.NoError(t, w.run(t.Context(), 1, n))
+				each := float64(n) / float64(requests.Load())
+				require.GreaterOrEqual(t, each, tt.least)
+				require.LessOrEqual(t, each, tt.most)
+			})
+		})
+	}
+}
+
+// Large answers come one by one.
+func TestWindowListsAreBoundedByBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var requests atomic.Int64
+		w := listed(50*time.Millisecond, 0, &requests)
+		fetch := w.fetch
+		w.fetch = func(ctx context.Context, h uint64) (*found, error) {
+			f, err := fetch(ctx, h)
+			f.kept = listBytes
+			return f, err
+		}
+		w.many = func(context.Context, []uint64) ([]answer, error) { return nil, errors.New("never") }
+		require.NoError(t, w.run(t.Context(), 1, 300))
+		require.EqualValues(t, 300, requests.Load())
+	})
+}
+
+// An endpoint that takes no lists, or not always: every height is read, once and
+// in order, and lists are soon given up.
+func TestWindowWithoutLists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var requests, lists atomic.Int64
+		w := listed(50*time.Millisecond, 0, &requests)
+		w.many = func(context.Context, []uint64) ([]answer, error) {
+			lists.Add(1)
+			return nil, da.ErrUnavailable
+		}
+		next := uint64(1)
+		w.hand = func(_ context.Context, group []*found) error {
+			for _, f := range group {
+				require.Equal(t, next, f.height)
+				next++
+			}
+			return nil
+		}
+		require.NoError(t, w.run(t.Context(), 1, 3000))
+		require.EqualValues(t, 3001, next)
+		require.LessOrEqual(t, lists.Load(), int64(3*trial))
+	})
+}
+
+func TestTuner(t *testing.T) {
+	run := func(u *tuner, requests int, cost func(heights int) time.Duration) {
+		for range requests {
+			n := u.next(maxList)
+			u.note(n, cost(n), false)
+		}
+	}
+	far := func(int) time.Duration { return 50 * time.Millisecond }
+	near := func(heights int) time.Duration { return time.Duration(heights) * time.Millisecond }
+	var u tuner
+	require.Equal(t, 1, u.next(maxList))
+	run(&u, 5*trial, far)
+	require.Equal(t, maxList, u.next(maxList))
+	require.Equal(t, 3, u.next(3))
+	require.Equal(t, 1, u.next(-5))
+	run(&u, 10*rest, far)
+	require.Equal(t, maxList, u.next(maxList), "stays where it is good")
+	u.note(1, time.Second, true)
+	require.Equal(t, maxList, u.next(maxList), "a height that fails says nothing of lists")
+	u.note(maxList, time.Second, true)
+	require.Equal(t, 1, u.next(maxList))
+	run(&u, rest, far)
+	require.Equal(t, 1, u.next(maxList), "not again at once")
+	run(&u, 5*trial, far)
+	require.Equal(t, maxList, u.next(maxList))
+
+	u = tuner{}
+	run(&u, 2*trial, near)
+	require.Equal(t, 1, u.next(maxList), "no cheaper in lists")
+	u.note(7, time.Nanosecond, false)
+	require.Equal(t, 1, u.next(maxList))
+
+	u = tuner{}
+	run(&u, trial, far)
+	for range trial {
+		require.Equal(t, 2, u.next(maxList))
+	}
+	require.Equal(t, 1, u.next(maxList), "no more lists than it takes to judge them")
+	u.begin()
+	require.Equal(t, 2, u.next(maxList), "what was asked for before does not count")
+}
+
 func TestWindowStopsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,9 +31,7 @@ func config(executor string, more map[string]string) map[string]string {
 		"log.level": "warn", "rpc.address": "", "p2p.dht": "false", "execution.name": executor,
 		"p2p.listen_addresses": "/ip4/127.0.0.1/tcp/0",
 	}
-	for k, v := range more {
-		c[k] = v
-	}
+	maps.Copy(c, more)
 	return c
 }
 
@@ -108,10 +107,9 @@ func (s *session) addCatchUp(f catchUpFigures, n int, m message) {
 
 // p2pCase is one way to catch up over P2P.
 type p2pCase struct {
-	figures  catchUpFigures
-	spec     chainSpec
-	executor string // of the follower; the chain's when empty
-	rtt      time.Duration
+	figures catchUpFigures
+	spec    chainSpec
+	rtt     time.Duration
 }
 
 func p2pCases(s *session) []p2pCase {

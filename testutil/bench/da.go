@@ -45,7 +45,7 @@ func daChild(ctx context.Context, raw []byte, say *speaker, commands <-chan stri
 	}
 	if spec.Home != "" {
 		if err := post(ctx, server, spec); err != nil {
-			return errors.Join(err, server.Close())
+			return errors.Join(err, server.Close()) //nolint:contextcheck // its own, short time
 		}
 	}
 	server.SetLatency(spec.Latency)
@@ -118,7 +118,7 @@ func blobs(ctx context.Context, store *chainstore.Store, from, to uint64) (heade
 // produce makes one DA block of these blobs.
 func produce(ctx context.Context, server *da.Server, headers, data [][]byte) error {
 	client := server.Client()
-	posted := make(chan error, 2) //nolint:mnd // headers and data
+	posted := make(chan error, 2) // headers and data
 	posts := 0
 	for _, one := range []struct {
 		name  string

@@ -70,14 +70,9 @@ func (s *session) wakeUp(ctx context.Context, c moverCase) error {
 	}
 	p50 := report.Figure{Key: "event/p50/" + c.name, Name: "write → fetch begins, " + c.name + ": p50", Unit: "µs"}
 	p99 := report.Figure{Key: "event/p99/" + c.name, Name: "write → fetch begins, " + c.name + ": p99", Unit: "µs"}
-	switch c.every {
-	case 0:
-		p50.Most, p99.Most = 10, 50
-		p50.EvNode, p99.EvNode = "4–5 (bare channel)", "27–29 (bare channel)"
-	case 100 * time.Millisecond:
-		p50.EvNode = "50,000"
-	case time.Second:
-		p50.EvNode = "530,000"
+	p50.EvNode = map[time.Duration]string{0: "4–5 (bare channel)", 100 * time.Millisecond: "50,000", time.Second: "530,000"}[c.every]
+	if c.every == 0 {
+		p50.Most, p99.Most, p99.EvNode = 10, 50, "27–29 (bare channel)"
 	}
 	s.add(p50, quantile(took, half), noCPU)
 	s.add(p99, quantile(took, most), noCPU)
@@ -113,10 +108,10 @@ func (s *session) quiet(ctx context.Context, c moverCase) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, child.stop()) }()
-	if err := pause(ctx, settling/4); err != nil { //nolint:mnd // nothing but the runtime has to settle
+	if err := pause(ctx, settling/4); err != nil { // nothing but the runtime has to settle
 		return err
 	}
-	cpu, switches, err := watch(ctx, child.pid(), pick(s, 5*time.Second, time.Second)) //nolint:mnd // five ticks of the slowest
+	cpu, switches, err := watch(ctx, child.pid(), pick(s, 5*time.Second, time.Second)) // five ticks of the slowest
 	s.add(report.Figure{Key: "event/idle/" + c.name, Name: "idle syncer, " + c.name + ": CPU", Unit: "% of a core"}, cpu, noCPU)
 	s.add(report.Figure{
 		Key: "event/switches/" + c.name, Name: "idle syncer, " + c.name + ": voluntary switches", Unit: "per s",

@@ -47,7 +47,7 @@ func measureGossip(ctx context.Context, s *session) error {
 			s.add(report.Figure{Key: key + "/p50", Name: name + ": p50", Unit: "ms"}, quantile(took, half), cpu)
 			s.add(report.Figure{Key: key + "/p99", Name: name + ": p99", Unit: "ms"}, quantile(took, most), noCPU)
 			s.add(report.Figure{Key: key + "/reached", Name: name + ": reached by gossip", Unit: "%"},
-				100*float64(len(took))/float64(n*nodes), noCPU) //nolint:mnd // percent
+				100*float64(len(took))/float64(n*nodes), noCPU) // percent
 		}
 		for _, q := range []string{"p50", "p99"} {
 			s.point(report.Plot{File: "gossip", Title: "Spread of a header", XLabel: "nodes", YLabel: "ms"},
@@ -129,31 +129,44 @@ func spread(ctx context.Context, chain []block.Block, nodes int) (took []float64
 		return nil, 0, err
 	}
 	used := cpuSeconds()
-	sent := make(map[uint64]time.Time)
-	for _, b := range chain[1:] {
-		if err := pause(ctx, gossipEvery); err != nil {
-			return nil, 0, err
-		}
-		if err := all[0].store.Append(ctx, b.Header); err != nil {
-			return nil, 0, fmt.Errorf("append: %w", err)
-		}
-		sent[b.Height()] = time.Now()
-		if err := all[0].ex.Broadcast(ctx, b.Header); err != nil {
-			return nil, 0, fmt.Errorf("broadcast: %w", err)
-		}
-	}
-	if err := pause(ctx, time.Second); err != nil {
+	sent, err := all[0].send(ctx, chain[1:])
+	if err != nil {
 		return nil, 0, err
 	}
 	for _, x := range all[1:] {
-		for range len(x.sub.C) {
-			e := <-x.sub.C
-			if at, ok := sent[e.Height]; ok {
-				took = append(took, float64(e.Timestamp.Sub(at))/float64(time.Millisecond))
-			}
-		}
+		took = append(took, x.heard(sent)...)
 	}
 	return took, cpuSeconds() - used, nil
+}
+
+// send stores and publishes headers, waits until they are everywhere, and returns
+// when each was sent.
+func (g *gossiper) send(ctx context.Context, chain []block.Block) (map[uint64]time.Time, error) {
+	sent := make(map[uint64]time.Time)
+	for _, b := range chain {
+		if err := pause(ctx, gossipEvery); err != nil {
+			return nil, err
+		}
+		if err := g.store.Append(ctx, b.Header); err != nil {
+			return nil, fmt.Errorf("append: %w", err)
+		}
+		sent[b.Height()] = time.Now()
+		if err := g.ex.Broadcast(ctx, b.Header); err != nil {
+			return nil, fmt.Errorf("broadcast: %w", err)
+		}
+	}
+	return sent, pause(ctx, time.Second)
+}
+
+// heard returns how many milliseconds after it was sent each header was stored.
+func (g *gossiper) heard(sent map[uint64]time.Time) (took []float64) {
+	for range len(g.sub.C) {
+		e := <-g.sub.C
+		if at, ok := sent[e.Height]; ok {
+			took = append(took, float64(e.Timestamp.Sub(at))/float64(time.Millisecond))
+		}
+	}
+	return took
 }
 
 func genesisOf(chain []block.Block) block.Genesis {
@@ -197,7 +210,7 @@ func warmUp(ctx context.Context, all []*gossiper, first *block.SignedHeader) err
 	if err := all[0].ex.Broadcast(ctx, first); err != nil {
 		return fmt.Errorf("broadcast: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second) //nolint:mnd // for a network that does not form
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second) // for a network that does not form
 	defer cancel()
 	for _, x := range all {
 		if _, err := x.store.GetByHeight(ctx, first.Height()); err != nil {

@@ -46,10 +46,10 @@ func (s *session) idle(ctx context.Context, spec netSpec) (cpu, switches float64
 	}
 	defer func() { err = errors.Join(err, n.stop()) }()
 	// What a new connection brings with it takes a while to fall silent.
-	if err := pause(ctx, pick(s, 3*settling, settling)); err != nil { //nolint:mnd // as said
+	if err := pause(ctx, pick(s, 3*settling, settling)); err != nil { // as said
 		return 0, 0, err
 	}
-	return watch(ctx, n.follower.pid(), pick(s, 20*time.Second, 2*time.Second)) //nolint:mnd // hundredths of a second of CPU time show
+	return watch(ctx, n.follower.pid(), pick(s, 20*time.Second, 2*time.Second)) // hundredths of a second of CPU time show
 }
 
 // watch returns the CPU of a process, in percent of a core, and its voluntary

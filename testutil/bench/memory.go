@@ -46,7 +46,7 @@ func (s *session) watchMemory(ctx context.Context, spec chainSpec) (err error) {
 	defer func() { err = errors.Join(err, server.stop()) }()
 	m, err := s.catchUp(ctx, nodeSpec{
 		Config: config(noop, map[string]string{"p2p.peers": addr}), Until: uint64(spec.Blocks), //nolint:gosec // a count
-		Every: pick(s, 250*time.Millisecond, 20*time.Millisecond), Profile: s.profileAs("memory"), //nolint:mnd // some 200 points
+		Every: pick(s, 250*time.Millisecond, 20*time.Millisecond), Profile: s.profileAs("memory"), // some 200 points
 	})
 	if err != nil {
 		return err

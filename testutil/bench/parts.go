@@ -19,7 +19,7 @@ import (
 // core.
 func measureSignatures(ctx context.Context, s *session) error {
 	const batch = 512
-	_, chain, err := blocks(ctx, chainSpec{Blocks: batch * pick(s, 8, 1), Executor: noop}) //nolint:mnd // some tens of milliseconds
+	_, chain, err := blocks(ctx, chainSpec{Blocks: batch * pick(s, 8, 1), Executor: noop}) // some tens of milliseconds
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func usageOf(pid int) (usage, error) {
 		if status, err := os.ReadFile(task); err == nil { //nolint:gosec // of a process of ours
 			u.Switches += statusField(status, "voluntary_ctxt_switches")
 		}
-		if stat, err := os.ReadFile(filepath.Join(filepath.Dir(task), "schedstat")); err == nil { //nolint:gosec // likewise
+		if stat, err := os.ReadFile(filepath.Join(filepath.Dir(task), "schedstat")); err == nil {
 			ran, _, _ := strings.Cut(string(stat), " ")
 			ns, _ := strconv.ParseFloat(ran, 64)
 			u.CPU += ns / float64(time.Second)

@@ -174,7 +174,7 @@ func (s *session) publish(open func(int) (bus, error), subscribers int) error {
 		"libp2p eventbus/1": "350", "libp2p eventbus/10": "2,500", "libp2p eventbus/100": "16,000",
 	}[fmt.Sprintf("%s/%d", b.name, subscribers)]
 	for range s.runs {
-		ns, allocs := perCall(b, pick(s, 300_000, 10_000)/max(subscribers, 10)) //nolint:mnd // some milliseconds each
+		ns, allocs := perCall(b, pick(s, 300_000, 10_000)/max(subscribers, 10)) // some milliseconds each
 		s.add(f, ns, noCPU)
 		if b.name == "notifier" {
 			s.add(report.Figure{Key: key + "/allocs", Name: f.Name + ": allocations", Unit: "per call"}, allocs, noCPU)
@@ -269,7 +269,7 @@ func (h hearer) listen(ctx context.Context, chain []block.Block) ([]float64, err
 	var took []float64
 	for _, b := range chain[1:] {
 		waiting <- b.Height()
-		if err := pause(ctx, 100*time.Microsecond); err != nil { //nolint:mnd // until it waits
+		if err := pause(ctx, 100*time.Microsecond); err != nil { // until it waits
 			return nil, err
 		}
 		start := time.Now()

@@ -62,7 +62,7 @@ func (s *session) produce(ctx context.Context, url, profile string) (m message, 
 		return m, err
 	}
 	defer func() { err = errors.Join(err, c.stop()) }()
-	if err := pause(ctx, pick(s, 5*time.Second, time.Second)); err != nil { //nolint:mnd // a few thousand blocks
+	if err := pause(ctx, pick(s, 5*time.Second, time.Second)); err != nil { // a few thousand blocks
 		return m, err
 	}
 	return c.ask("report")

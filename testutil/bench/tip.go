@@ -21,9 +21,10 @@ const passphrase = "bench"
 // producer makes the home of a sequencer of a new chain.
 func (s *session) producer() (home string, g block.Genesis, err error) {
 	home = s.newHome()
+	overrides := map[string]any{"da.address": "http://127.0.0.1:9", "signer.passphrase_file": "config/passphrase"} //nolint:gosec // a file's name
 	g, err = app.Init(app.InitParams{
 		Home: home, Role: app.RoleSequencer, ChainID: "bench", StartTime: time.Now(), Passphrase: []byte(passphrase),
-		DAStartHeight: 1, Overrides: map[string]any{"da.address": "http://127.0.0.1:9", "signer.passphrase_file": "config/passphrase"},
+		DAStartHeight: 1, Overrides: overrides,
 	})
 	if err == nil {
 		err = os.WriteFile(filepath.Join(home, "config", "passphrase"), []byte(passphrase), 0o600)
@@ -140,7 +141,7 @@ func (s *session) tip(ctx context.Context, c tipCase, run int) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := pause(ctx, pick(s, 15*time.Second, 2*time.Second)); err != nil { //nolint:mnd // long enough for 150 blocks
+	if err := pause(ctx, pick(s, 15*time.Second, 2*time.Second)); err != nil { // long enough for 150 blocks
 		return err
 	}
 	after, err := n.follower.ask("report")
