@@ -75,7 +75,7 @@ func TestImportRules(t *testing.T) {
 				continue
 			}
 			if strings.HasPrefix(ours, "app") {
-				require.True(t, strings.HasPrefix(name, "cmd/") || name == "testutil/testnet" || name == "testutil/bench" || name == "testutil/bench", "%s imports app", name)
+				require.True(t, strings.HasPrefix(name, "cmd/") || name == "testutil/testnet" || name == "testutil/bench", "%s imports app", name)
 			}
 			if strings.HasPrefix(name, "modules/") || strings.HasPrefix(name, "telemetry") {
 				require.False(t, strings.HasPrefix(ours, "cmd") || strings.HasPrefix(ours, "testutil") && !strings.HasSuffix(name, "test"), "%s imports %s", name, ours)
