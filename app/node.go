@@ -3,6 +3,7 @@ package app
 import (
 	"crypto/ed25519"
 	"io"
+	"sync"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"go.uber.org/fx"
@@ -37,8 +38,8 @@ func NodeKeyOf(key ed25519.PrivateKey) (crypto.PrivKey, error) {
 	return crypto.UnmarshalEd25519PrivateKey(key) //nolint:wrapcheck // says which key is wrong
 }
 
-// Node is the whole node: inputs, bindings, the role's modules, and the two
-// decorators that make the stores announce what is written to them. Options in
+// Node is the whole node: inputs, bindings, the role's modules, and the
+// decorators: two make the stores announce what is written to them. Options in
 // inner see the decorated stores; replacements (fx.Replace, fx.Decorate) that
 // tests make beside Node are decorated like the real parts.
 func Node(s Setup, inner ...fx.Option) fx.Option {
@@ -50,10 +51,26 @@ func Node(s Setup, inner ...fx.Option) fx.Option {
 		fx.Module("node",
 			bindings(s.Role),
 			fx.Options(s.Role.Modules()...),
-			fx.Decorate(instrumentHeaders, instrumentData),
+			fx.Decorate(instrumentHeaders, instrumentData, onceShutdowner),
 			fx.Options(inner...),
 		),
 	)
+}
+
+// onceShutdowner lets the first worker that fails stop the node. Two may fail at
+// once, of the same cause; fx's own Shutdowner is not made for that.
+func onceShutdowner(sd fx.Shutdowner) fx.Shutdowner { return &shutdowner{first: sd} }
+
+type shutdowner struct {
+	first fx.Shutdowner
+	once  sync.Once
+	err   error
+}
+
+// Shutdown implements fx.Shutdowner. All but the first call change nothing.
+func (s *shutdowner) Shutdown(opts ...fx.ShutdownOption) error {
+	s.once.Do(func() { s.err = s.first.Shutdown(opts...) })
+	return s.err
 }
 
 // inputs supplies what does not depend on anything.

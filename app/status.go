@@ -103,7 +103,7 @@ func (m *monitor) Status(context.Context) rpc.Status {
 		s.Applied.Hash = snap.AppliedHash.String()
 	}
 	if snap.Blocks > 0 {
-		s.Applied.Source = snap.Source.String()
+		s.Applied.Source = m.source(snap.Source)
 	}
 	if snap.Final > 0 {
 		s.Final = rpc.Final{HeaderDA: m.in.Store.HeaderHint(snap.Final), DataDA: m.in.Store.DataHint(snap.Final)}
@@ -119,6 +119,15 @@ func (m *monitor) Status(context.Context) rpc.Status {
 	s.Sequencer = m.sequencerStatus(&w)
 	s.WaitingFor = waitingFor(s, w)
 	return s
+}
+
+// source names where a block came from. Blocks whose event was lost, or not yet
+// heard, count as of P2P, which cannot be where there is none.
+func (m *monitor) source(s block.Source) string {
+	if s == block.SourceP2P && m.in.Setup.Config.P2P.Disabled {
+		s = block.SourceDA
+	}
+	return s.String()
 }
 
 // best returns the highest height the node knows of.

@@ -38,7 +38,7 @@ type Heads struct {
 type Applied struct {
 	Hash      string    `json:"hash,omitempty"`
 	StateRoot string    `json:"state_root,omitempty"` // hex, its hash when over 64 bytes
-	Source    string    `json:"source,omitempty"`     // p2p, da, local; empty until a block was applied since start
+	Source    string    `json:"source,omitempty"`     // p2p, da, local, as far as is known; empty until a block was applied since start
 	BlockTime time.Time `json:"block_time"`
 	At        time.Time `json:"at,omitzero"`
 }
