@@ -26,9 +26,10 @@ type attempt struct {
 	last  uint64 // DA head before the last try
 	to    uint64 // last height sent in any try
 
-	open    bool   // some try may have landed: look on DA before sending again
-	until   uint64 // DA head from which on sending again is allowed
-	scanned uint64 // DA heights up to here were looked at
+	open    bool      // some try may have landed: look on DA before sending again
+	until   uint64    // DA head from which on sending again is allowed
+	scanned uint64    // DA heights up to here were looked at
+	lost    time.Time // when a try's outcome was lost; zero once until says so
 }
 
 func (l *lane) metaKey() string { return "submit_" + l.kind.String() }
@@ -107,6 +108,7 @@ func (l *lane) advance(ctx context.Context) (time.Duration, error) {
 		return l.failed(ctx, err)
 	}
 	if l.try.open {
+		l.giveTime(head.Height)
 		decided, err := l.reconcile(ctx, head.Height)
 		if err != nil {
 			return l.failed(ctx, err)
@@ -203,13 +205,25 @@ func (l *lane) doubt(err error) {
 	case errors.Is(err, da.ErrFee), errors.Is(err, da.ErrAuth), errors.Is(err, da.ErrDisabled):
 		return
 	case errors.Is(err, da.ErrUnknown): // also when wrapped along with one of the next
-		l.try.until = l.try.last + l.cfg.ReconcileHeights
+		l.try.until, l.try.lost = l.try.last+l.cfg.ReconcileHeights, time.Now()
 	case errors.Is(err, da.ErrBusy), errors.Is(err, da.ErrUnavailable):
 		l.try.until = max(l.try.until, l.try.last)
 	default:
-		l.try.until = l.try.last + l.cfg.ReconcileHeights
+		l.try.until, l.try.lost = l.try.last+l.cfg.ReconcileHeights, time.Now()
 	}
 	l.try.open = true
+}
+
+// giveTime counts the heights a lost try has to land from where the head was
+// when it was lost: the call may have hung for many of them, with a transaction
+// that waits until the layer moves again. After a long silence the head of now
+// says nothing about then.
+func (l *lane) giveTime(head uint64) {
+	since := time.Since(l.try.lost)
+	if !l.try.lost.IsZero() && since < time.Duration(l.cfg.ReconcileHeights)*l.cfg.DABlockTime { //nolint:gosec // a small number
+		l.try.until = max(l.try.until, head+l.cfg.ReconcileHeights)
+	}
+	l.try.lost = time.Time{}
 }
 
 // failed turns an error into a wait. Only the end of ctx is an error.

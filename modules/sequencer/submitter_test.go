@@ -260,6 +260,43 @@ func (c cutOff) Submit(ctx context.Context, ns da.Namespace, blobs [][]byte) (ui
 	return 0, context.DeadlineExceeded
 }
 
+// A call that hangs for many DA blocks says nothing of when its transaction
+// lands: it may be after the caller gave up.
+func TestSubmissionThatLandsAfterItHung(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.grow(4)
+		p := w.process()
+		s := sequencer.NewSubmitter(sequencer.SubmitterParams{
+			Config: w.cfg, Genesis: w.genesis, Signer: p, Chain: p, Store: p, Headers: headers{w}, Data: datas{w},
+			Client: tardy{p, new(sync.Map)}, Namespaces: spaces, Marks: p, Log: p.log,
+		})
+		run(t, s.Run)
+		after(5 * time.Minute)
+		w.settled(s)
+		w.checkPosted(1)
+		w.checkMarks()
+		require.Len(t, w.da.submits, 2)
+	})
+}
+
+// tardy lets the first submission to each namespace hang for ten DA blocks.
+// What it posted lands right after it gave up.
+type tardy struct {
+	*process
+
+	seen *sync.Map
+}
+
+func (c tardy) Submit(ctx context.Context, ns da.Namespace, blobs [][]byte) (uint64, error) {
+	if _, again := c.seen.LoadOrStore(ns, true); !again {
+		time.Sleep(10 * c.da.period)
+		lost := func() fate { return fate{lands: []uint64{1}, err: da.ErrUnknown} }
+		c.da.set(func(d *fakeDA) { d.script = append([]func() fate{lost}, d.script...) })
+	}
+	return c.process.Submit(ctx, ns, blobs)
+}
+
 func TestTooLargeIsSplit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
