@@ -23,6 +23,7 @@ import (
 	"github.com/tandem-node/tandem/modules/p2p"
 	"github.com/tandem-node/tandem/modules/pipeline"
 	"github.com/tandem-node/tandem/modules/progress"
+	"github.com/tandem-node/tandem/modules/referee"
 	"github.com/tandem-node/tandem/modules/sequencer"
 	"github.com/tandem-node/tandem/modules/syncer"
 )
@@ -56,7 +57,7 @@ func bindings(r Role) fx.Option {
 		func(s Headers) syncer.Source[*block.SignedHeader] { return s },
 		func(s Data) syncer.Source[*block.Data] { return s },
 		func(p *pipeline.Pipeline) syncer.Sink { return p },
-		peerParams, headerParams, dataParams, workerParams, newMonitor, serverParams, progressParams,
+		peerParams, headerParams, dataParams, workerParams, newMonitor, serverParams, progressParams, refereeParams,
 	)
 	switch {
 	case r.Produces():
@@ -104,6 +105,9 @@ func executorBindings() fx.Option {
 func (c Config) pipeline(r Role) pipeline.Config {
 	p := c.Pipeline
 	p.HeadersOnly = !r.Executes()
+	if r.Produces() && p.Conflict == pipeline.PolicyAuto {
+		p.Conflict = pipeline.PolicyHalt // somebody else signs with its key: no machine can settle that
+	}
 	return p
 }
 
@@ -141,8 +145,9 @@ func headerParams(in exchangeIn) exchange.HeaderParams {
 		Network: in.Network, Store: in.Headers, Genesis: in.Setup.Genesis, Proposers: in.Pipeline,
 		Hint: in.Store.HeaderHint, Now: time.Now, Config: in.Config, Log: log, Tracer: in.Tracer,
 		Conflicts: func(c *block.Conflict[*block.SignedHeader], from peer.ID) {
-			log.Error("two headers of one height are signed by the proposer", zap.Uint64("height", c.Height),
-				zap.Stringer("have", c.Have.Hash()), zap.Stringer("got", c.Got.Hash()), zap.Stringer("peer", from))
+			if err := in.Pipeline.Report(context.Background(), c, from.String()); err != nil {
+				log.Error("evidence of two headers was not kept", zap.Uint64("height", c.Height), zap.Error(err))
+			}
 		},
 	}
 }
@@ -227,6 +232,27 @@ func progressParams(s Setup, p *pipeline.Pipeline, m *monitor, w *daworker.Worke
 	}
 }
 
+type refereeIn struct {
+	fx.In
+
+	Pipeline *pipeline.Pipeline
+	Notifier *notifier.Notifier
+	Worker   *daworker.Worker
+	HeaderEx *exchange.Exchange[*block.SignedHeader]
+	Extras   extras
+}
+
+// refereeParams names who has to look again after a conflict.
+func refereeParams(in refereeIn) referee.Params {
+	wake := []func(){in.Worker.Wake, in.HeaderEx.Wake}
+	if in.Extras.DataEx != nil {
+		wake = append(wake, in.Extras.DataEx.Wake)
+	}
+	return referee.Params{
+		Notifier: in.Notifier, Wake: wake, Halted: func() error { return in.Pipeline.Conflicts().Halted },
+	}
+}
+
 // announcer publishes what the pipeline did. Blocks made here were written by
 // the pipeline itself, so it also announces what the stores gained.
 type announcer struct{ n *notifier.Notifier }
@@ -251,6 +277,18 @@ func (a announcer) Applied(blocks []block.Block, src block.Source) {
 // Final implements pipeline.Events.
 func (a announcer) Final(height uint64, hash block.Hash) {
 	a.n.Publish(notifier.Event{Type: notifier.Final, Source: notifier.Local, Height: height, Hash: hash, Timestamp: time.Now()})
+}
+
+// Conflict implements pipeline.Events.
+func (a announcer) Conflict(height uint64, hash block.Hash) {
+	a.n.Publish(notifier.Event{Type: notifier.Conflict, Source: notifier.Local, Height: height, Hash: hash, Timestamp: time.Now()})
+}
+
+// Reverted implements pipeline.Events. The pipeline wrote the header itself.
+func (a announcer) Reverted(h *block.SignedHeader) {
+	for _, t := range []notifier.EventType{notifier.Header, notifier.Conflict} {
+		a.n.Publish(notifier.Event{Type: t, Source: notifier.Local, Height: h.Height(), Hash: h.Digest(), Timestamp: time.Now()})
+	}
 }
 
 func eventSource(s block.Source) notifier.Source {

@@ -28,6 +28,7 @@ func allowed() map[string][]string {
 		"modules/chainstore":     {"modules/block", "modules/leveldb"},
 		"modules/exchange":       {"modules/block"},
 		"modules/instrumented":   {"modules/notifier"},
+		"modules/referee":        {"modules/notifier"},
 		"modules/syncer":         {"modules/block", "modules/notifier"},
 		"modules/daworker":       {"modules/block", "modules/da"},
 		"modules/pipeline":       {"modules/block"},

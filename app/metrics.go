@@ -71,6 +71,8 @@ func (c collector) flow(e emitter) {
 		e.counter(names.MetricEvents, "Events published.", n, names.LabelType, t.String())
 	}
 	e.counter(names.MetricEventsLost, "Events dropped for readers that were awake already.", events.Dropped)
+	e.gauge(names.MetricEvidence, "Proofs kept that the proposer signed two headers of a height.", uint64(c.m.in.Store.EvidenceCount())) //nolint:gosec // a count
+	e.counter(names.MetricReverts, "Times the chain was rolled back to follow DA.", c.m.in.Pipeline.Conflicts().Reverts)
 	e.held("store_headers", store.CachedHeaderBytes)
 	e.held("store_data", store.CachedDataBytes)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-node/tandem/modules/p2p"
 	"github.com/tandem-node/tandem/modules/pipeline"
 	"github.com/tandem-node/tandem/modules/progress"
+	"github.com/tandem-node/tandem/modules/referee"
 	"github.com/tandem-node/tandem/modules/rpc"
 	"github.com/tandem-node/tandem/modules/sequencer"
 	"github.com/tandem-node/tandem/modules/syncer"
@@ -39,15 +40,15 @@ func roles() map[Role]struct {
 	}{
 		RoleFull: {"full", []fx.Option{
 			leveldb.Module(), chainstore.Module(), notifier.Module(), execution.Module(), pipeline.Module(),
-			p2p.Module(), exchange.Module(), da.Module(), daworker.Module(), syncer.Module(), progress.Module(), rpc.Module(),
+			p2p.Module(), exchange.Module(), da.Module(), daworker.Module(), syncer.Module(), referee.Module(), progress.Module(), rpc.Module(),
 		}},
 		RoleSequencer: {"sequencer", []fx.Option{
 			leveldb.Module(), chainstore.Module(), notifier.Module(), execution.Module(), pipeline.Module(),
-			p2p.Module(), exchange.Module(), da.Module(), daworker.Module(), syncer.Module(), sequencer.Module(), rpc.Module(),
+			p2p.Module(), exchange.Module(), da.Module(), daworker.Module(), syncer.Module(), referee.Module(), sequencer.Module(), rpc.Module(),
 		}},
 		RoleLight: {"light", []fx.Option{
 			leveldb.Module(), chainstore.Module(), notifier.Module(), pipeline.Module(),
-			p2p.Module(), exchange.HeadersModule(), da.Module(), daworker.Module(), syncer.HeadersModule(), progress.Module(), rpc.Module(),
+			p2p.Module(), exchange.HeadersModule(), da.Module(), daworker.Module(), syncer.HeadersModule(), referee.Module(), progress.Module(), rpc.Module(),
 		}},
 	}
 }

@@ -85,7 +85,7 @@ func (m *monitor) ConnectedPeers() []rpc.Peer {
 }
 
 // Status implements rpc.Node.
-func (m *monitor) Status(context.Context) rpc.Status {
+func (m *monitor) Status(ctx context.Context) rpc.Status {
 	snap := m.in.Pipeline.Snapshot()
 	s := rpc.Status{
 		Version: m.in.Setup.Version, Role: m.in.Setup.Role.Name(), ChainID: m.in.Setup.Genesis.ChainID,
@@ -118,6 +118,7 @@ func (m *monitor) Status(context.Context) rpc.Status {
 	s.Lag = rpc.Lag{Blocks: best - min(best, s.Heads.Applied), Final: s.Heads.Applied - min(s.Heads.Applied, s.Heads.Final), Rate: m.rate.of(snap.Blocks)}
 	s.Sequencer = m.sequencerStatus(&w)
 	s.WaitingFor = waitingFor(s, w)
+	s.Conflicts = m.conflicts(ctx)
 	return s
 }
 

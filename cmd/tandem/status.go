@@ -59,9 +59,26 @@ func printStatus(out io.Writer, s rpc.Status, now time.Time) error {
 	if q := s.Sequencer; q != nil {
 		row("sequencer", "%d made since start, on DA: headers to %d, data to %d%s", q.Produced, q.SubmittedHeader, q.SubmittedData, problem(q.Error))
 	}
+	if c := s.Conflicts; c != nil {
+		row("conflicts", "%s", conflictText(*c))
+	}
 	row("state root", "%s", orNone(s.Applied.StateRoot))
 	row("waiting for", "%s", orNone(s.WaitingFor))
 	return w.Flush()
+}
+
+func conflictText(c rpc.Conflicts) string {
+	text := fmt.Sprintf("%d pairs of headers signed for one height", c.Count)
+	if c.Last != nil {
+		text += fmt.Sprintf(", last at block %d", c.Last.Height)
+	}
+	if c.Reverts > 0 {
+		text += fmt.Sprintf(", rolled back to block %d to follow DA", c.RevertedTo)
+	}
+	if c.Halted != "" {
+		text += ", halted: " + c.Halted
+	}
+	return text + ", see 'tandem evidence list'"
 }
 
 func ago(at, now time.Time) string {

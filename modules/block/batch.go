@@ -9,7 +9,17 @@ type Batch struct {
 	Final       uint64      // new final height
 	DACursor    uint64      // next DA height to read
 	DropPending bool        // forget the pending block
+	DropRevert  bool        // forget the revert under way: it is done
 	Sync        bool        // reach the disk before Commit returns
+}
+
+// Revert is a rollback that was decided: all above To gives way to the chain on
+// DA, of which Header is the next one.
+type Revert struct {
+	To       uint64
+	DACursor uint64        // DA height to read from again
+	Header   *SignedHeader // of height To+1
+	DAHeight uint64        // where Header was seen
 }
 
 // Included says where the halves of one block were first seen on DA. A DA

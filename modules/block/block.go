@@ -65,6 +65,9 @@ type Inclusion struct {
 	Kind     Kind
 	Hash     Hash // header hash, or data commitment
 	DAHeight uint64
+	// Header is set when the node has stored another header at this height: it
+	// is the one from DA, the second half of a proof.
+	Header *SignedHeader
 }
 
 // Kind tells the two halves of a block apart.

@@ -68,6 +68,9 @@ func (w *commit) stage(b block.Batch) error {
 	if b.DropPending {
 		w.b.Delete(keyNamed(nsMark, markPending))
 	}
+	if b.DropRevert {
+		w.b.Delete(keyNamed(nsMark, markRevert))
+	}
 	return nil
 }
 

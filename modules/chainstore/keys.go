@@ -17,6 +17,7 @@ const (
 	nsDataIndex   = 'D' // start of a hash → height
 	nsState       = 's' // height → State
 	nsInclusion   = 'i' // height → Included
+	nsEvidence    = 'e' // height, start of the pair's hash → Evidence
 	nsMark        = 'm' // one record per name below
 	nsUser        = 'u' // Meta
 )
@@ -27,6 +28,7 @@ const (
 	markGenesis  = "genesis"
 	markPending  = "pending"
 	markProgress = "progress"
+	markRevert   = "revert"
 	markSweep    = "sweep"
 )
 

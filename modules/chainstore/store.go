@@ -24,6 +24,7 @@ type Store struct {
 
 	progress atomic.Pointer[progress]    // nil until opened
 	newest   atomic.Pointer[block.State] // nil before SaveGenesis
+	evidence atomic.Int64
 
 	mu       sync.Mutex // one writer of everything but the two chains
 	batch    leveldb.Batch
@@ -61,6 +62,9 @@ func (s *Store) Open(ctx context.Context) error {
 			return fmt.Errorf("open chain store in database %s: %w", s.db.Path(), err)
 		}
 		s.newest.Store(&st)
+	}
+	if err := s.countEvidence(); err != nil {
+		return fmt.Errorf("open chain store in database %s: %w", s.db.Path(), err)
 	}
 	s.progress.Store(&p)
 	if err := s.resumeSweep(ctx); err != nil {

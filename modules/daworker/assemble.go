@@ -26,7 +26,7 @@ type assembler struct {
 	missing    *block.SignedHeader // stored header whose data was not there at the last look
 
 	incs  []block.Inclusion
-	known map[block.Inclusion]struct{} // incs by what they say, DA height zeroed
+	known map[block.Inclusion]int // where in incs; the key has neither DA height nor header
 
 	stats Stats
 	junk  junk
@@ -35,7 +35,7 @@ type assembler struct {
 func newAssembler(p Params, r rules) *assembler {
 	return &assembler{
 		p: p, rules: r, pending: newPending(p.Config.PendingBytes), quarantine: newQuarantine(p.Config.QuarantineBytes),
-		wanted: newWanted(), known: make(map[block.Inclusion]struct{}),
+		wanted: newWanted(), known: make(map[block.Inclusion]int),
 	}
 }
 
@@ -92,11 +92,14 @@ func (a *assembler) addHeader(ctx context.Context, i *headerItem) {
 	a.pairHeader(ctx, i)
 }
 
-// contest tells of a header that differs from the stored one. It is reported,
-// which is all the Sink needs, and stays at hand for as long as there is room:
-// should the stores be rolled back below it, it is appended.
+// contest tells of a header that differs from the stored one. It is reported in
+// full, so that the Sink can keep the proof and decide, and stays at hand for as
+// long as there is room: should the stores be rolled back below it, it is
+// appended.
 func (a *assembler) contest(i *headerItem) {
 	a.stats.Conflicts++
+	at := a.include(i.header.Height(), block.KindHeader, i.header.Digest(), i.da)
+	a.incs[at].Header = i.header
 	a.p.Log.Warn("header on da differs from the stored one",
 		zap.Uint64("height", i.header.Height()), zap.Uint64("da_height", i.da), zap.Stringer("hash", i.header.Digest()))
 }
@@ -194,14 +197,17 @@ func commits(h *block.SignedHeader, c block.Hash) bool {
 	return string(h.Header.DataHash) == string(c[:])
 }
 
-func (a *assembler) include(height uint64, kind block.Kind, hash block.Hash, daHeight uint64) {
+// include notes what to report and returns where in a.incs it stands.
+func (a *assembler) include(height uint64, kind block.Kind, hash block.Hash, daHeight uint64) int {
 	key := block.Inclusion{Height: height, Kind: kind, Hash: hash}
-	if _, ok := a.known[key]; ok {
-		return
+	if at, ok := a.known[key]; ok {
+		return at
 	}
-	a.known[key] = struct{}{}
+	at := len(a.incs)
+	a.known[key] = at
 	key.DAHeight = daHeight
 	a.incs = append(a.incs, key)
+	return at
 }
 
 // handedOver forgets what was reported.

@@ -22,6 +22,6 @@
 // once there is room; of strangers' items, the oldest are dropped, and the cursor
 // walks back once per block that could not be completed.
 //
-// It does not execute, does not decide conflicts and does not move the final
+// It does not execute, does not decide conflicts (it hands both headers to the Sink) and does not move the final
 // head: that is the Sink's business.
 package daworker

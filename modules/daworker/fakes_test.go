@@ -262,7 +262,7 @@ func (s *fakeSink) Include(_ context.Context, incs []block.Inclusion, cursor uin
 		s.cursor = cursor
 		for _, i := range incs {
 			at := i.DAHeight
-			i.DAHeight = 0
+			i.DAHeight, i.Header = 0, nil
 			if _, ok := s.seen[i]; !ok {
 				s.seen[i] = at
 			}

@@ -34,6 +34,12 @@ type sinkError struct{ error }
 // Unwrap returns the Sink's error.
 func (e sinkError) Unwrap() error { return e.error }
 
+// rewinder is an answer of the Sink that is no failure: see Sink.
+type rewinder interface {
+	error
+	RewindTo() uint64
+}
+
 // reader is the state of one Run.
 type reader struct {
 	w     *Worker
@@ -262,7 +268,14 @@ func (r *reader) flush(ctx context.Context) error {
 	if len(r.asm.incs) == 0 && floor == r.floor {
 		return nil
 	}
-	if err := r.p.Sink.Include(ctx, r.asm.incs, floor); err != nil {
+	err := r.p.Sink.Include(ctx, r.asm.incs, floor)
+	if back, ok := errors.AsType[rewinder](err); ok {
+		r.asm.handedOver()
+		r.walkBack(min(back.RewindTo(), r.next))
+		r.floor = r.next
+		return errWalkBack
+	}
+	if err != nil {
 		return sinkError{fmt.Errorf("report %d inclusions up to da height %d: %w", len(r.asm.incs), r.next, err)}
 	}
 	r.floor = floor

@@ -18,6 +18,9 @@ import (
 // Sink takes what was seen on DA. Include must persist both before it returns
 // nil: cursor is the DA height the next start reads from, and it may be lower
 // than the one before. Repeats are normal; the first per height and kind stands.
+// A header that differs from the stored one comes with Header set; it comes again
+// after an error. An error with RewindTo() means that the stores were rolled back,
+// and names the DA height from which everything has to be read and reported again.
 // An error with Permanent() true, a *block.Violation or a *block.Conflict stops
 // the worker; after any other it tries again with the same inclusions.
 type Sink interface {

@@ -153,7 +153,7 @@ func (e *Exchange[H]) conflict(c *block.Conflict[H], from peer.ID) {
 	}
 	e.counts.conflicts.Add(1)
 	e.status.fail(c)
-	e.log.Error("conflicting items", zap.Uint64("height", c.Height), zap.Stringer("have", c.Have.Digest()),
+	e.log.Warn("conflicting items", zap.Uint64("height", c.Height), zap.Stringer("have", c.Have.Digest()),
 		zap.Stringer("got", c.Got.Digest()), zap.Stringer("peer", from))
 	if e.conflicts != nil {
 		e.conflicts(c, from)

@@ -7,10 +7,11 @@ type EventType uint8
 
 // The types of events.
 const (
-	Header  EventType = iota + 1 // the header store
-	Data                         // the data store
-	Applied                      // the applied head
-	Final                        // the final head
+	Header   EventType = iota + 1 // the header store
+	Data                          // the data store
+	Applied                       // the applied head
+	Final                         // the final head
+	Conflict                      // what is known of headers signed twice
 
 	typeCount = iota + 1
 )
@@ -26,6 +27,8 @@ func (t EventType) String() string {
 		return "applied"
 	case Final:
 		return "final"
+	case Conflict:
+		return "conflict"
 	default:
 		return "unknown"
 	}

@@ -224,13 +224,13 @@ func TestPublishAllocatesNothing(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	var got []string
-	for i := range 6 {
+	for i := range 7 {
 		got = append(got, notifier.EventType(i).String())
 	}
 	for i := range 4 {
 		got = append(got, notifier.Source(i).String())
 	}
 	require.True(t, slices.Equal(got, []string{
-		"unknown", "header", "data", "applied", "final", "unknown", "unknown", "p2p", "local", "unknown",
+		"unknown", "header", "data", "applied", "final", "conflict", "unknown", "unknown", "p2p", "local", "unknown",
 	}), got)
 }

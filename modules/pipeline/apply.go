@@ -33,7 +33,7 @@ func (p *Pipeline) Apply(ctx context.Context, blocks []block.Block, src block.So
 	if err := p.settle(ctx); err != nil {
 		return err
 	}
-	rest, err := p.dropKnown(ctx, blocks)
+	rest, err := p.dropKnown(ctx, blocks, src)
 	if err != nil {
 		return err
 	}
@@ -53,6 +53,9 @@ func (p *Pipeline) settle(ctx context.Context) error {
 		return err
 	}
 	if err := p.commitWaiting(ctx); err != nil {
+		return err
+	}
+	if err := p.resumeRevert(ctx); err != nil {
 		return err
 	}
 	if p.unsure {
@@ -81,7 +84,7 @@ func (p *Pipeline) commitWaiting(ctx context.Context) error {
 }
 
 // dropKnown returns the blocks above the applied height.
-func (p *Pipeline) dropKnown(ctx context.Context, blocks []block.Block) ([]block.Block, error) {
+func (p *Pipeline) dropKnown(ctx context.Context, blocks []block.Block, src block.Source) ([]block.Block, error) {
 	top := applied(p.state)
 	for i, b := range blocks {
 		switch {
@@ -100,7 +103,7 @@ func (p *Pipeline) dropKnown(ctx context.Context, blocks []block.Block) ([]block
 			return nil, err
 		}
 		if m.hash != b.Header.Digest() {
-			return nil, p.conflict(ctx, b.Header)
+			return nil, p.conflict(ctx, b.Header, src)
 		}
 	}
 	return nil, nil
@@ -108,7 +111,7 @@ func (p *Pipeline) dropKnown(ctx context.Context, blocks []block.Block) ([]block
 
 // conflict returns the proof that the proposer signed another header at an
 // applied height, or why the header proves nothing.
-func (p *Pipeline) conflict(ctx context.Context, h *block.SignedHeader) error {
+func (p *Pipeline) conflict(ctx context.Context, h *block.SignedHeader, src block.Source) error {
 	have, err := p.stored(ctx, h.Height())
 	if err != nil {
 		return err
@@ -125,9 +128,14 @@ func (p *Pipeline) conflict(ctx context.Context, h *block.SignedHeader) error {
 	if err := h.VerifySignature(); err != nil {
 		return err
 	}
-	if p.firstTime(h.Height(), h.Digest()) {
-		p.log.Error("the proposer signed two headers for one height", zap.Uint64("height", h.Height()),
-			zap.Stringer("applied", have.Digest()), zap.Stringer("other", h.Digest()))
+	in, err := p.included(ctx, h.Height())
+	if err != nil {
+		return err
+	}
+	now := p.now()
+	_, err = p.accuse(ctx, block.Evidence{First: p.sighting(have, in, now), Second: block.Sighting{Header: h, Source: src, At: now}})
+	if err != nil {
+		return err
 	}
 	return &block.Conflict[*block.SignedHeader]{Height: h.Height(), Have: have, Got: h}
 }
@@ -198,7 +206,7 @@ func (p *Pipeline) step(ctx context.Context, st block.State, b block.Block, t tu
 		return st, err
 	}
 	if in.HeaderDA != 0 && in.HeaderHash != b.Header.Digest() {
-		return st, p.equivocation(&EquivocationError{
+		return st, p.contested(&EquivocationError{
 			Height: b.Height(), Applied: b.Header.Digest(), OnDA: in.HeaderHash, DAHeight: in.HeaderDA,
 		})
 	}

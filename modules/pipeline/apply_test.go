@@ -166,7 +166,7 @@ func TestConflictWithAppliedBlock(t *testing.T) {
 	}
 	logged := w.logs.FilterLevelExact(zapcore.ErrorLevel).All()
 	require.Len(t, logged, 1, "logged once")
-	require.Equal(t, w.at(3).Header.Digest().String(), logged[0].ContextMap()["applied"])
+	require.Equal(t, w.at(3).Header.Digest().String(), logged[0].ContextMap()["have"])
 	require.Equal(t, other.Header.Digest().String(), logged[0].ContextMap()["other"])
 	require.Equal(t, uint64(4), p.Snapshot().Applied())
 

@@ -18,12 +18,14 @@ type Config struct {
 	GroupBlocks int           `koanf:"group_blocks"`
 	GroupBytes  int           `koanf:"group_bytes"`
 	GroupTime   time.Duration `koanf:"group_time"`
+	// Conflict is the policy for a proposer that signs two headers of a height.
+	Conflict Policy `koanf:"conflict"`
 }
 
 // Default returns limits that keep a commit below a few megabytes and the
 // applied head no more than a moment behind the executor.
 func Default() Config {
-	return Config{GroupBlocks: 256, GroupBytes: 8 << 20, GroupTime: 200 * time.Millisecond}
+	return Config{GroupBlocks: 256, GroupBytes: 8 << 20, GroupTime: 200 * time.Millisecond, Conflict: PolicyAuto}
 }
 
 // Validate returns one error that names the key, the value and what was expected.
@@ -35,6 +37,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("pipeline.group_bytes is %d, want at least 1", c.GroupBytes)
 	case c.GroupTime <= 0:
 		return fmt.Errorf("pipeline.group_time is %s, want more than 0", c.GroupTime)
+	case c.Conflict != PolicyAuto && c.Conflict != PolicyFollowDA && c.Conflict != PolicyHalt:
+		return fmt.Errorf("pipeline.conflict is %q, want %s, %s or %s", c.Conflict, PolicyAuto, PolicyFollowDA, PolicyHalt)
 	}
 	return nil
 }

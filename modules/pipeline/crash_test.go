@@ -104,7 +104,8 @@ func (s *memStore) clone() *memStore {
 	c := newMemStore(s.faults)
 	c.genesis, c.last, c.final, c.cursor = s.genesis, s.last, s.final, s.cursor
 	c.states, c.incs = maps.Clone(s.states), maps.Clone(s.incs)
-	c.headers, c.data = s.headers, s.data
+	c.top, c.revert = s.top, s.revert
+	c.headers, c.data, c.proofs = s.headers, s.data, s.proofs
 	return c
 }
 

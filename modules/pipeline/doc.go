@@ -10,6 +10,10 @@
 // executor and the store do; readers (Snapshot, Next, Changed) never wait.
 // Blocks must not change while and after they are handed over.
 //
-// It does not fetch blocks, read DA or choose what to do about a conflict: it
-// reports one and applies nothing on top of it.
+// When the proposer signed two headers for one height, both are kept as evidence,
+// and what DA says first stands: by the policy the pipeline rolls stores, state
+// and executor back to the last block that agrees, or it halts. See
+// docs/adr/009-conflicts.md.
+//
+// It does not fetch blocks or read DA.
 package pipeline

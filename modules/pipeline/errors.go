@@ -16,29 +16,39 @@ var (
 )
 
 // EquivocationError says that the proposer signed two headers for one height
-// and that only a hash is known of at least one of them. What was seen on DA
-// first stands.
+// and that what is stored here is not, or may not be, what stands.
 type EquivocationError struct {
 	Height   uint64
-	Applied  block.Hash // applied here or refused here; zero when the height was not reached
-	First    block.Hash // on DA before OnDA; zero when OnDA is the first there
-	OnDA     block.Hash
-	DAHeight uint64 // where OnDA was seen
+	Applied  block.Hash // applied or stored here; zero when the height was not reached
+	Other    block.Hash // from a peer; zero when DA has the other one
+	OnDA     block.Hash // what DA says; zero when it says nothing yet
+	DAHeight uint64     // where OnDA was seen
+	Proven   bool       // both headers are kept as evidence and nothing more can be done here
+	Final    bool       // the block is final
 }
 
 // Error names both hashes and what an operator can do.
 func (e *EquivocationError) Error() string {
-	if !e.First.IsZero() {
-		return fmt.Sprintf("block %d: the proposer posted two headers to DA: %s, and at DA height %d %s; the first stands",
-			e.Height, e.First, e.DAHeight, e.OnDA)
+	const see = "see 'tandem evidence list'"
+	switch {
+	case e.Final:
+		return fmt.Sprintf("block %d: the proposer signed two headers: %s is final here, but DA has %s at its height %d; a final block is never "+
+			"rolled back: check that the DA endpoint serves the right network and all of its blobs, then start again, or start with empty data "+
+			"to follow DA from the beginning; %s", e.Height, e.Applied, e.OnDA, e.DAHeight, see)
+	case !e.Proven:
+		return fmt.Sprintf("block %d is %s here, %s on DA at height %d; waiting for what the DA worker makes of it",
+			e.Height, e.Applied, e.OnDA, e.DAHeight)
+	case !e.Other.IsZero():
+		return fmt.Sprintf("block %d: the proposer signed two headers, %s and %s; pipeline.conflict is halt: find out which one stands, %s; "+
+			"start the node again to go on with the first until DA decides, or set pipeline.conflict to follow-da", e.Height, e.Applied, e.Other, see)
 	}
-	return fmt.Sprintf("block %d: the proposer signed two headers: %s here, %s on DA at height %d; DA stands: "+
-		"restore a backup from below this block, or start with empty data and follow DA alone",
-		e.Height, e.Applied, e.OnDA, e.DAHeight)
+	return fmt.Sprintf("block %d: the proposer signed two headers: %s here, %s on DA at height %d; DA stands: set pipeline.conflict to "+
+		"follow-da where the executor can roll back, or restore a backup from below this block, or start with empty data; %s",
+		e.Height, e.Applied, e.OnDA, e.DAHeight, see)
 }
 
 // Permanent reports that trying again does not help.
-func (e *EquivocationError) Permanent() bool { return true }
+func (e *EquivocationError) Permanent() bool { return e.Proven }
 
 // RootError says that the executor has another state root after a height than it
 // had when the block was applied, or, before the first block, at first start.

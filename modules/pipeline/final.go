@@ -94,9 +94,8 @@ func (p *Pipeline) complete(ctx context.Context, height uint64) (mark, bool, err
 		return mark{}, false, err
 	}
 	if in.HeaderHash != m.hash {
-		return m, false, p.equivocation(&EquivocationError{
-			Height: height, Applied: m.hash, OnDA: in.HeaderHash, DAHeight: in.HeaderDA,
-		})
+		_ = p.contested(&EquivocationError{Height: height, Applied: m.hash, OnDA: in.HeaderHash, DAHeight: in.HeaderDA})
+		return m, false, nil // never final; what becomes of it is decided in Include
 	}
 	data := m.empty || p.cfg.HeadersOnly || (in.DataDA != 0 && in.Commitment == m.commitment)
 	return m, data, nil

@@ -14,9 +14,12 @@ import (
 // Include records what was seen on DA, in DA order, together with the next DA
 // height to read (0 keeps it), then makes final what became complete. Headers
 // must be known to be signed by the proposer, data to be what a header commits
-// to. The first header of a height stands; a different one, or one that differs
-// from the applied header, is an *EquivocationError, returned after everything
-// was recorded.
+// to. The first header of a height stands. One that comes with Header set differs
+// from the stored one: it becomes evidence, and where it stands, by the policy
+// either the stores are rolled back, which is a *RevertedError, or the node
+// halts with an *EquivocationError. One that differs without Header is an
+// *EquivocationError that is not permanent: the caller looks again and brings
+// the header. In all these cases the cursor stays.
 func (p *Pipeline) Include(ctx context.Context, incs []block.Inclusion, cursor uint64) error {
 	if err := p.enter(ctx); err != nil {
 		return err
@@ -36,15 +39,62 @@ func (p *Pipeline) Include(ctx context.Context, incs []block.Inclusion, cursor u
 }
 
 func (p *Pipeline) include(ctx context.Context, incs []block.Inclusion, cursor uint64) error {
+	if err := p.resumeRevert(ctx); err != nil {
+		return err
+	}
 	s := sieve{known: make(map[uint64]block.Included, len(incs))}
 	for _, inc := range incs {
 		if err := p.sift(ctx, &s, inc); err != nil {
 			return err
 		}
 	}
-	if cursor == p.store.DACursor() {
-		cursor = 0
+	if err := p.settleConflicts(ctx, &s); err != nil {
+		return err
 	}
+	if cursor == p.store.DACursor() || s.unsettled() {
+		cursor = 0 // what is unsettled is read again
+	}
+	if err := p.commitInclusions(ctx, s, cursor); err != nil {
+		return err
+	}
+	if s.revert != nil {
+		return p.revert(ctx, *s.revert)
+	}
+	err := p.advance(ctx)
+	switch {
+	case s.halted != nil:
+		p.stop(s.halted)
+		return s.halted
+	case s.open != nil:
+		return p.contested(s.open)
+	}
+	return err
+}
+
+// settleConflicts decides what follows from headers that differ from the stored
+// ones.
+func (p *Pipeline) settleConflicts(ctx context.Context, s *sieve) error {
+	if len(s.contested) > 0 {
+		if err := p.commitWaiting(ctx); err != nil {
+			return err
+		}
+	}
+	judged := make(map[uint64]bool, len(s.contested))
+	for _, inc := range s.contested {
+		if err := p.judge(ctx, s, inc); err != nil {
+			return err
+		}
+		judged[inc.Height] = true
+	}
+	for _, e := range s.disputed {
+		if !judged[e.Height] && s.open == nil {
+			s.open = e
+		}
+	}
+	return nil
+}
+
+func (p *Pipeline) commitInclusions(ctx context.Context, s sieve, cursor uint64) error {
 	if len(s.fresh) > 0 || cursor != 0 {
 		b := block.Batch{Inclusions: s.fresh, DACursor: cursor, Sync: p.cfg.Sync}
 		if err := p.store.Commit(ctx, b); err != nil {
@@ -58,11 +108,7 @@ func (p *Pipeline) include(ctx context.Context, incs []block.Inclusion, cursor u
 			p.final.stuck = 0
 		}
 	}
-	err := p.advance(ctx)
-	if s.conflict != nil {
-		return s.conflict
-	}
-	return err
+	return nil
 }
 
 // forget makes the store be asked about these heights again.
@@ -73,18 +119,25 @@ func (p *Pipeline) forget(known map[uint64]block.Included) {
 	p.final.stuck = 0
 }
 
-// sieve keeps what is new of a list of inclusions.
+// sieve keeps what is new of a list of inclusions, and what follows from it.
 type sieve struct {
-	fresh    []block.Inclusion
-	known    map[uint64]block.Included // with the fresh ones
-	conflict error                     // the first
+	fresh     []block.Inclusion
+	known     map[uint64]block.Included // with the fresh ones
+	contested []block.Inclusion         // with both headers at hand
+	disputed  []*EquivocationError      // with a hash of one of them only
+
+	revert *block.Revert      // the lowest that has to be made
+	halted *EquivocationError // the first that stops the node
+	open   *EquivocationError // the first to wait for
 }
 
-func (s *sieve) clash(err error) {
-	if s.conflict == nil {
-		s.conflict = err
+func (s *sieve) halt(e *EquivocationError) {
+	if s.halted == nil {
+		s.halted = e
 	}
 }
+
+func (s *sieve) unsettled() bool { return s.revert != nil || s.halted != nil || s.open != nil }
 
 func (p *Pipeline) sift(ctx context.Context, s *sieve, inc block.Inclusion) error {
 	switch {
@@ -121,23 +174,23 @@ func (p *Pipeline) sift(ctx context.Context, s *sieve, inc block.Inclusion) erro
 
 func (p *Pipeline) siftHeader(s *sieve, inc block.Inclusion, here mark) {
 	have := s.known[inc.Height]
-	switch {
-	case have.HeaderDA != 0 && have.HeaderHash != inc.Hash:
-		s.clash(p.equivocation(&EquivocationError{
-			Height: inc.Height, Applied: here.hash, First: have.HeaderHash, OnDA: inc.Hash, DAHeight: inc.DAHeight,
-		}))
-		return
-	case here.height != 0 && here.hash != inc.Hash:
-		s.clash(p.equivocation(&EquivocationError{
-			Height: inc.Height, Applied: here.hash, OnDA: inc.Hash, DAHeight: inc.DAHeight,
-		}))
-	}
 	// The first header on DA is recorded even where another one is applied:
 	// nothing that comes later on DA may make that one final.
 	if have.HeaderDA == 0 && inc.Height > p.final.height {
 		have.HeaderHash, have.HeaderDA = inc.Hash, inc.DAHeight
 		s.known[inc.Height] = have
 		s.fresh = append(s.fresh, inc)
+	}
+	switch {
+	case inc.Header != nil:
+		s.contested = append(s.contested, inc)
+	case here.height != 0 && have.HeaderDA != 0 && here.hash != have.HeaderHash,
+		here.height != 0 && here.hash != inc.Hash && (have.HeaderDA == 0 || inc.DAHeight < have.HeaderDA):
+		e := &EquivocationError{Height: inc.Height, Applied: here.hash, OnDA: inc.Hash, DAHeight: inc.DAHeight}
+		if have.HeaderDA != 0 && have.HeaderDA <= inc.DAHeight {
+			e.OnDA, e.DAHeight = have.HeaderHash, have.HeaderDA
+		}
+		s.disputed = append(s.disputed, e)
 	}
 }
 
@@ -154,12 +207,12 @@ func (p *Pipeline) siftData(s *sieve, inc block.Inclusion, here mark) {
 	s.fresh = append(s.fresh, inc)
 }
 
-// equivocation logs a conflict the first time and returns it.
-func (p *Pipeline) equivocation(e *EquivocationError) error {
+// contested tells, the first time, of a header whose rival is known by hash only.
+func (p *Pipeline) contested(e *EquivocationError) error {
 	if p.firstTime(e.Height, e.OnDA) {
-		p.log.Error("the proposer signed two headers for one height", zap.Uint64("height", e.Height),
-			zap.Stringer("applied", e.Applied), zap.Stringer("first_on_da", e.First), zap.Stringer("on_da", e.OnDA),
-			zap.Uint64("da_height", e.DAHeight))
+		p.log.Warn("header differs from the one on da", zap.Uint64("height", e.Height),
+			zap.Stringer("have", e.Applied), zap.Stringer("on_da", e.OnDA), zap.Uint64("da_height", e.DAHeight))
+		p.events.Conflict(e.Height, e.OnDA)
 	}
 	return e
 }

@@ -106,23 +106,22 @@ func TestTorture_FalseFinality(t *testing.T) {
 	var e *pipeline.EquivocationError
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, pipeline.EquivocationError{Height: 2, Applied: w.at(2).Header.Digest(), OnDA: bad.Hash, DAHeight: 8}, *e)
-	require.True(t, isPermanent(err))
-	require.Contains(t, err.Error(), "DA stands")
-	require.Equal(t, uint64(9), w.store.cursor, "all was recorded")
+	require.False(t, isPermanent(err), "the header that makes it a proof is yet to come")
+	require.Zero(t, w.store.cursor, "it is read again")
 	require.Equal(t, uint64(7), w.store.incs[1].HeaderDA)
 	require.Equal(t, uint64(8), w.store.incs[3].HeaderDA)
 	require.Equal(t, uint64(1), p.Snapshot().Final)
 
 	err = p.Include(t.Context(), seenHeader(w.at(2), 20), 21)
 	require.ErrorAs(t, err, &e, "first on DA stands")
-	require.Equal(t, bad.Hash, e.First)
-	require.Equal(t, w.at(2).Header.Digest(), e.OnDA)
+	require.Equal(t, bad.Hash, e.OnDA)
+	require.Equal(t, w.at(2).Header.Digest(), e.Applied)
 	require.Equal(t, uint64(1), p.Snapshot().Final)
 	require.Equal(t, []uint64{1}, w.exec.finals)
 
-	again := pipeline.New(w.params())
-	require.ErrorAs(t, again.Open(t.Context()), &e, "a restart does not forget it")
-	require.Equal(t, bad.Hash, e.OnDA)
+	p = w.start()
+	require.NoError(t, p.Include(t.Context(), seen(w.at(4), 30), 31))
+	require.Equal(t, uint64(1), p.Snapshot().Final, "a restart does not forget it")
 }
 
 func TestConflictOnDABeforeTheBlockIsApplied(t *testing.T) {
@@ -135,52 +134,45 @@ func TestConflictOnDABeforeTheBlockIsApplied(t *testing.T) {
 		var e *pipeline.EquivocationError
 		require.ErrorAs(t, err, &e)
 		require.Equal(t, pipeline.EquivocationError{Height: 2, Applied: w.at(2).Header.Digest(), OnDA: onDA.Hash, DAHeight: 8}, *e)
-		require.True(t, isPermanent(err))
+		require.False(t, isPermanent(err), "the DA worker brings the other header")
 		require.Equal(t, uint64(1), p.Snapshot().Applied())
 		require.Equal(t, []uint64{1}, w.exec.ran)
 	}
-	require.Len(t, w.logs.FilterLevelExact(zapcore.ErrorLevel).All(), 1, "logged once")
+	require.Len(t, w.logs.FilterLevelExact(zapcore.WarnLevel).All(), 1, "logged once")
+	require.Equal(t, []block.Hash{onDA.Hash}, w.events.conflicts, "so that the DA worker looks at once")
 }
 
-func TestTwoHeadersOnDA(t *testing.T) {
-	other := block.Sum([]byte("other"))
-	tests := map[string]struct{ applied, final bool }{
-		"above the applied head": {},
-		"applied":                {applied: true},
-		"final":                  {applied: true, final: true},
-	}
-	for name, tt := range tests {
+// T9: the first header on DA stands, wherever the second one turns up.
+func TestT9_TwoHeadersOnDA(t *testing.T) {
+	for name, applied := range map[string]int{"above the applied head": 0, "applied": 1, "final": 2} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 2)
+			other := w.rival(1)
 			p := w.start()
-			if tt.applied {
+			if applied > 0 {
 				require.NoError(t, p.Apply(t.Context(), w.blocks, block.SourceP2P))
 			}
 			first := seenHeader(w.at(1), 5)
-			if tt.final {
+			if applied > 1 {
 				first = seen(w.at(1), 5)
 			}
 			require.NoError(t, p.Include(t.Context(), first, 6))
-			second := []block.Inclusion{{Height: 1, Kind: block.KindHeader, Hash: other, DAHeight: 7}}
-			err := p.Include(t.Context(), append(second, seenHeader(w.at(2), 7)...), 8)
-			var e *pipeline.EquivocationError
-			require.ErrorAs(t, err, &e)
-			require.Equal(t, w.at(1).Header.Digest(), e.First)
-			require.Equal(t, other, e.OnDA)
+			require.NoError(t, p.Include(t.Context(), append(contested(other, 7), seenHeader(w.at(2), 7)...), 8))
 			require.Equal(t, uint64(8), w.store.cursor)
 			require.Equal(t, uint64(5), w.store.incs[1].HeaderDA, "the first stands")
+			require.Equal(t, w.at(1).Header.Digest(), w.store.incs[1].HeaderHash)
 			require.Equal(t, uint64(7), w.store.incs[2].HeaderDA)
+			require.Len(t, w.store.proofs, 1)
+			require.NoError(t, p.Apply(t.Context(), w.blocks, block.SourceP2P))
 		})
 	}
 }
 
 // Both headers in one DA height, in one call.
-func TestTwoHeadersInOneCall(t *testing.T) {
+func TestT9_TwoHeadersInOneCall(t *testing.T) {
 	w := newWorld(t, 1)
 	p := w.start()
-	incs := append(seenHeader(w.at(1), 5), block.Inclusion{Height: 1, Kind: block.KindHeader, Hash: block.Sum(nil), DAHeight: 5})
-	var e *pipeline.EquivocationError
-	require.ErrorAs(t, p.Include(t.Context(), incs, 6), &e)
+	require.NoError(t, p.Include(t.Context(), append(seenHeader(w.at(1), 5), contested(w.rival(1), 5)...), 6))
 	require.Equal(t, w.at(1).Header.Digest(), w.store.incs[1].HeaderHash)
 	require.NoError(t, p.Apply(t.Context(), w.blocks, block.SourceDA))
 }

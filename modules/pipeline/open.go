@@ -25,6 +25,10 @@ func (p *Pipeline) Open(ctx context.Context) error {
 		return err
 	}
 	defer p.leave()
+	if err := p.decidePolicy(); err != nil {
+		return err
+	}
+	p.trouble.set(p.policy)
 	st, err := p.load(ctx)
 	if err != nil {
 		return err
@@ -32,6 +36,9 @@ func (p *Pipeline) Open(ctx context.Context) error {
 	p.state, p.since = st, st.NextHeight()
 	p.recent, p.waiting, p.unsure = recent{}, waiting{}, false
 	clear(p.seen)
+	if err := p.finishRevert(ctx); err != nil {
+		return err
+	}
 	if err := p.align(ctx); err != nil {
 		return err
 	}
@@ -46,6 +53,22 @@ func (p *Pipeline) Open(ctx context.Context) error {
 	p.log.Info("pipeline opened", zap.Uint64("applied", applied(p.state)), zap.Uint64("final", p.final.height),
 		zap.Uint64("da_cursor", p.store.DACursor()), zap.Bool("headers_only", p.cfg.HeadersOnly))
 	return nil
+}
+
+// finishRevert carries through a rollback that a crash cut short.
+func (p *Pipeline) finishRevert(ctx context.Context) error {
+	r, ok, err := p.store.Revert(ctx)
+	if err != nil || !ok {
+		p.reverting = nil
+		return err
+	}
+	p.log.Warn("finishing a rollback that was cut short", zap.Uint64("to", r.To))
+	p.reverting = &r
+	err = p.resumeRevert(ctx)
+	if _, done := errors.AsType[*RevertedError](err); done {
+		return nil
+	}
+	return err
 }
 
 func (p *Pipeline) load(ctx context.Context) (block.State, error) {
@@ -114,22 +137,21 @@ func (p *Pipeline) align(ctx context.Context) error {
 		return err
 	}
 	if have > applied(p.state) {
-		if have, err = p.rollback(ctx, provider, have); err != nil {
+		if have, err = p.rollback(ctx, provider, have, p.state.NextHeight()-1); err != nil {
 			return err
 		}
 	}
 	return p.replay(ctx, max(have+1, p.genesis.InitialHeight), applied(p.state))
 }
 
-// rollback takes back what the executor did beyond the applied height.
-func (p *Pipeline) rollback(ctx context.Context, provider heightProvider, have uint64) (uint64, error) {
-	to := p.state.NextHeight() - 1
+// rollback takes back what the executor did beyond a height.
+func (p *Pipeline) rollback(ctx context.Context, provider heightProvider, have, to uint64) (uint64, error) {
 	r, ok := p.exec.(rollbacker)
 	if !ok {
 		return 0, stateErrorf("the executor is at block %d, ahead of the applied block %d, and cannot roll back: "+
 			"restore its data from block %d or below, or delete it to replay all blocks", have, to, to)
 	}
-	p.log.Warn("executor is ahead, rolling back", zap.Uint64("executed", have), zap.Uint64("applied", to))
+	p.log.Warn("executor is ahead, rolling back", zap.Uint64("executed", have), zap.Uint64("to", to))
 	err := p.guard("Rollback", to, func() error { return r.Rollback(ctx, to) })
 	if err != nil {
 		return 0, fmt.Errorf("roll back executor from block %d to %d: %w", have, to, err)

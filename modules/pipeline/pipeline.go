@@ -61,13 +61,17 @@ type Pipeline struct {
 	unsure  bool // the executor may have executed more than was reported
 	final   finality
 	told    map[reported]struct{}
-	blocks  uint64
-	txs     uint64
-	since   uint64 // the proposer is the same from this height on
+	policy  Policy
+	// reverting is a rollback that was decided and is not done.
+	reverting *block.Revert
+	blocks    uint64
+	txs       uint64
+	since     uint64 // the proposer is the same from this height on
 
-	snap   atomic.Pointer[Snapshot]
-	wakeMu sync.Mutex
-	wake   chan struct{}
+	trouble trouble
+	snap    atomic.Pointer[Snapshot]
+	wakeMu  sync.Mutex
+	wake    chan struct{}
 }
 
 // New returns a pipeline that is not open yet. It starts nothing.
@@ -116,7 +120,23 @@ func (p *Pipeline) ready() error {
 	if !p.open {
 		return ErrNotOpen
 	}
-	return p.halt
+	if p.halt != nil {
+		return p.halt
+	}
+	return p.Conflicts().Halted
+}
+
+// trouble is what is known of conflicts, also to those outside the gate.
+type trouble struct {
+	mu sync.Mutex
+	Conflicts
+}
+
+// set starts over.
+func (t *trouble) set(policy Policy) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.Policy, t.Halted = policy, nil
 }
 
 // Expected returns the address that must sign a height, or nil when that is not

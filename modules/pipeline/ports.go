@@ -25,10 +25,24 @@ type Store interface {
 	Final() uint64
 	// DACursor returns the next DA height to read, 0 when none was read.
 	DACursor() uint64
+	// Included returns the highest height of which any half was seen on DA.
+	Included() uint64
+	// SaveEvidence keeps a proof on the disk and reports whether it is new.
+	SaveEvidence(ctx context.Context, e block.Evidence) (bool, error)
+	// SaveRevert keeps a rollback that was decided and sets the DA cursor to
+	// r.DACursor, on the disk and as one. Commit with DropRevert forgets it.
+	SaveRevert(ctx context.Context, r block.Revert) error
+	// Revert returns the rollback under way, if any.
+	Revert(ctx context.Context) (block.Revert, bool, error)
+	// Truncate removes everything above a height but evidence, the DA cursor and
+	// the revert, and may be repeated after a crash.
+	Truncate(ctx context.Context, to uint64) error
 }
 
-// Headers reads stored headers. It is asked for applied heights only.
+// Headers reads stored headers. It is asked for heights up to Height only.
 type Headers interface {
+	// Height returns the highest contiguous height.
+	Height() uint64
 	GetByHeight(ctx context.Context, height uint64) (*block.SignedHeader, error)
 }
 
@@ -72,6 +86,12 @@ type Events interface {
 	// Applied hands over blocks that share one commit. The slice is the caller's.
 	Applied(blocks []block.Block, src block.Source)
 	Final(height uint64, hash block.Hash)
+	// Conflict tells of a second header of a height. It may be called without
+	// the lock, and while what follows from it is not decided.
+	Conflict(height uint64, hash block.Hash)
+	// Reverted tells that everything from the height of h on gave way to the
+	// chain on DA. The header is stored already.
+	Reverted(h *block.SignedHeader)
 }
 
 // NoEvents is an Events that hears nothing.
@@ -82,6 +102,12 @@ func (NoEvents) Applied([]block.Block, block.Source) {}
 
 // Final implements Events.
 func (NoEvents) Final(uint64, block.Hash) {}
+
+// Conflict implements Events.
+func (NoEvents) Conflict(uint64, block.Hash) {}
+
+// Reverted implements Events.
+func (NoEvents) Reverted(*block.SignedHeader) {}
 
 // NoExecutor stands where nothing is executed: Config.HeadersOnly.
 type NoExecutor struct{}

@@ -176,6 +176,9 @@ type memStore struct {
 	incs    map[uint64]block.Included
 	final   uint64
 	cursor  uint64
+	top     uint64 // highest inclusion
+	proofs  map[block.Hash]block.Evidence
+	revert  *block.Revert
 	batches []block.Batch // without the slices' contents but the lengths
 	keep    bool          // record batches
 }
@@ -183,7 +186,7 @@ type memStore struct {
 func newMemStore(f *faults) *memStore {
 	return &memStore{
 		faults: f, states: map[uint64]block.State{}, headers: map[uint64]*block.SignedHeader{},
-		data: map[uint64]*block.Data{}, incs: map[uint64]block.Included{}, keep: true,
+		data: map[uint64]*block.Data{}, incs: map[uint64]block.Included{}, proofs: map[block.Hash]block.Evidence{}, keep: true,
 	}
 }
 
@@ -250,7 +253,10 @@ func (s *memStore) Commit(_ context.Context, b block.Batch) error {
 		s.last = st.LastHeight
 	}
 	for _, bl := range b.Blocks {
-		s.headers[bl.Height()], s.data[bl.Height()] = bl.Header, bl.Data
+		s.headers[bl.Height()] = bl.Header
+		if bl.Data != nil {
+			s.data[bl.Height()] = bl.Data
+		}
 	}
 	for _, inc := range b.Inclusions {
 		in := s.incs[inc.Height]
@@ -261,6 +267,10 @@ func (s *memStore) Commit(_ context.Context, b block.Batch) error {
 			in.Commitment, in.DataDA = inc.Hash, inc.DAHeight
 		}
 		s.incs[inc.Height] = in
+		s.top = max(s.top, inc.Height)
+	}
+	if b.DropRevert {
+		s.revert = nil
 	}
 	if b.Final != 0 {
 		s.final = b.Final
@@ -299,6 +309,62 @@ func (s *memStore) DACursor() uint64 {
 	return s.cursor
 }
 
+func (s *memStore) Included() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.top
+}
+
+func (s *memStore) SaveEvidence(_ context.Context, e block.Evidence) (bool, error) {
+	if err := s.faults.point("before evidence"); err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	_, has := s.proofs[e.ID()]
+	if !has {
+		s.proofs[e.ID()] = e
+	}
+	s.mu.Unlock()
+	return !has, s.faults.point("after evidence")
+}
+
+func (s *memStore) SaveRevert(_ context.Context, r block.Revert) error {
+	if err := s.faults.point("before revert"); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.revert, s.cursor = &r, r.DACursor
+	s.mu.Unlock()
+	return s.faults.point("after revert")
+}
+
+func (s *memStore) Revert(context.Context) (block.Revert, bool, error) {
+	if err := s.faults.point("revert"); err != nil {
+		return block.Revert{}, false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.revert == nil {
+		return block.Revert{}, false, nil
+	}
+	return *s.revert, true, nil
+}
+
+func (s *memStore) Truncate(_ context.Context, to uint64) error {
+	if err := s.faults.point("before truncate"); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	above := func(h uint64) bool { return h > to }
+	maps.DeleteFunc(s.headers, func(h uint64, _ *block.SignedHeader) bool { return above(h) })
+	maps.DeleteFunc(s.data, func(h uint64, _ *block.Data) bool { return above(h) })
+	maps.DeleteFunc(s.states, func(h uint64, _ block.State) bool { return above(h) })
+	maps.DeleteFunc(s.incs, func(h uint64, _ block.Included) bool { return above(h) })
+	s.last, s.top, s.final = min(s.last, to), min(s.top, to), min(s.final, to)
+	s.mu.Unlock()
+	return s.faults.point("after truncate")
+}
+
 func (s *memStore) applied() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -306,6 +372,16 @@ func (s *memStore) applied() uint64 {
 }
 
 type headersOf struct{ *memStore }
+
+func (s headersOf) Height() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	top := uint64(0)
+	for h := range s.headers {
+		top = max(top, h)
+	}
+	return top
+}
 
 func (s headersOf) GetByHeight(ctx context.Context, height uint64) (*block.SignedHeader, error) {
 	if err := s.faults.point("header"); err != nil {
@@ -447,6 +523,21 @@ type recorder struct {
 	sources []block.Source
 	final   []uint64
 	hashes  []block.Hash
+
+	conflicts []block.Hash
+	reverts   []uint64
+}
+
+func (r *recorder) Conflict(_ uint64, hash block.Hash) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.conflicts = append(r.conflicts, hash)
+}
+
+func (r *recorder) Reverted(h *block.SignedHeader) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reverts = append(r.reverts, h.Height())
 }
 
 func (r *recorder) Applied(blocks []block.Block, src block.Source) {

@@ -39,6 +39,8 @@ type Node interface {
 	Ready(ctx context.Context) Readiness
 	// Live returns an error that names a worker that is no longer serviced.
 	Live(ctx context.Context) error
+	// Evidence returns the proofs that the proposer signed two headers of a height.
+	Evidence(ctx context.Context) ([]block.Evidence, error)
 }
 
 // Params of a Server.

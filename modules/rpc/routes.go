@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
+	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/rpc/evnodev1/evnodev1connect"
 )
 
@@ -37,6 +38,7 @@ func routes(p Params) http.Handler {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, p.Node.Status(r.Context()))
 	})
+	mux.HandleFunc("GET /evidence", func(w http.ResponseWriter, r *http.Request) { evidence(w, r, p) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.Metrics, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	if p.App != nil {
 		// The executor bounds a transaction itself, this is the bound above all.
@@ -58,6 +60,19 @@ func live(w http.ResponseWriter, r *http.Request, p Params) {
 func ready(w http.ResponseWriter, r *http.Request, p Params) {
 	state := p.Node.Ready(r.Context())
 	writeJSON(w, healthCode(state.Ready), state)
+}
+
+func evidence(w http.ResponseWriter, r *http.Request, p Params) {
+	all, err := p.Node.Evidence(r.Context())
+	if err != nil {
+		p.Log.Error("evidence cannot be read", zap.Error(err))
+		http.Error(w, "evidence cannot be read, see the log of the node", http.StatusInternalServerError)
+		return
+	}
+	if all == nil {
+		all = []block.Evidence{}
+	}
+	writeJSON(w, http.StatusOK, all)
 }
 
 // healthCode is what probes look at.

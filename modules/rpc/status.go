@@ -18,6 +18,8 @@ type Status struct {
 	DA      DA      `json:"da"`
 
 	Sequencer *Sequencer `json:"sequencer,omitempty"`
+	// Conflicts is there once the proposer was caught signing two headers.
+	Conflicts *Conflicts `json:"conflicts,omitempty"`
 	// WaitingFor is the one reason the node makes no progress; empty when it has
 	// all there is.
 	WaitingFor string `json:"waiting_for,omitempty"`
@@ -87,6 +89,30 @@ type Sequencer struct {
 	SubmittedData   uint64    `json:"submitted_data"`
 	Paused          bool      `json:"paused"`
 	Error           string    `json:"last_error,omitempty"`
+}
+
+// Conflicts tells of heights for which the proposer signed two headers; the
+// proofs themselves are at /evidence.
+type Conflicts struct {
+	Count      int       `json:"count"` // pairs of headers kept
+	Last       *Conflict `json:"last,omitempty"`
+	Policy     string    `json:"policy"`  // follow-da or halt
+	Reverts    uint64    `json:"reverts"` // since start, to follow DA
+	LastRevert time.Time `json:"last_revert,omitzero"`
+	RevertedTo uint64    `json:"reverted_to,omitempty"`
+	Halted     string    `json:"halted,omitempty"` // why no more blocks are taken
+}
+
+// Conflict is one pair of headers.
+type Conflict struct {
+	Height       uint64    `json:"height"`
+	At           time.Time `json:"at"`
+	First        string    `json:"first"` // the one kept before
+	FirstSource  string    `json:"first_source"`
+	FirstDA      uint64    `json:"first_da_height,omitempty"`
+	Second       string    `json:"second"`
+	SecondSource string    `json:"second_source"`
+	SecondDA     uint64    `json:"second_da_height,omitempty"`
 }
 
 // Liveness is the answer of /health/live.

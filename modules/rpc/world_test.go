@@ -186,6 +186,7 @@ func (w *world) dial() net.Conn {
 
 // fakeNode is the rest of the node.
 type fakeNode struct {
+	proofs []block.Evidence
 	status rpc.Status
 	ready  rpc.Readiness
 	dead   error
@@ -211,9 +212,11 @@ func (n *fakeNode) Status(context.Context) rpc.Status {
 	}
 	return n.status
 }
-func (n *fakeNode) Ready(context.Context) rpc.Readiness { return n.ready }
-func (n *fakeNode) Live(context.Context) error          { return n.dead }
-func (n *fakeNode) NodeID() string                      { return "12D3KooWnode" }
+func (n *fakeNode) Ready(context.Context) rpc.Readiness                { return n.ready }
+func (n *fakeNode) Evidence(context.Context) ([]block.Evidence, error) { return n.proofs, nil }
+
+func (n *fakeNode) Live(context.Context) error { return n.dead }
+func (n *fakeNode) NodeID() string             { return "12D3KooWnode" }
 func (n *fakeNode) ListenAddresses() []string {
 	return []string{"/ip4/127.0.0.1/tcp/7676/p2p/12D3KooWnode"}
 }

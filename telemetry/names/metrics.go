@@ -27,6 +27,8 @@ const (
 	MetricRangeFails   = "tandem_range_request_failures_total" // by LabelKind
 	MetricServed       = "tandem_range_served_bytes_total"     // by LabelKind
 	MetricRefused      = "tandem_range_requests_refused_total" // by LabelKind
+	MetricEvidence     = "tandem_evidence"                     // pairs of headers kept
+	MetricReverts      = "tandem_reverts_total"                // roll-backs to follow DA
 	MetricConflicts    = "tandem_conflicts_total"              // by LabelKind, and the source
 	MetricProduced     = "tandem_produced_blocks_total"
 	MetricQueuedTxs    = "tandem_queued_txs"
