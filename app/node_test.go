@@ -391,7 +391,7 @@ func TestStopOrder(t *testing.T) {
 		return 0
 	}
 	const (
-		daUsers    = 5           // rpc, producer, submitter, syncer, daworker
+		daUsers    = 6           // rpc, producer, submitter, referee, syncer, daworker
 		storeUsers = daUsers + 2 // and both exchanges
 		all        = storeUsers + 1
 	)

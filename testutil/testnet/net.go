@@ -104,6 +104,10 @@ func (n *Net) startDA() {
 	})
 }
 
+// AllowDoubleSigning is for tests with more than one sequencer: all of them sign
+// with the proposer's key.
+func (n *Net) AllowDoubleSigning() { n.signed.free = true }
+
 // config is the config of a node, before the node's own options.
 func (n *Net) config(role app.Role) app.Config {
 	c := app.Default()

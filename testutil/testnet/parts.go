@@ -65,6 +65,23 @@ func (x *Node) Final() uint64 { return x.Pipeline.Snapshot().Final }
 // Status returns what the node says of itself.
 func (x *Node) Status() rpc.Status { return x.API.Node.Status(context.Background()) }
 
+// Evidence returns the proofs the node keeps.
+func (x *Node) Evidence() []block.Evidence {
+	x.net.t.Helper()
+	all, err := x.Store.Evidence(context.Background())
+	require.NoError(x.net.t, err)
+	return all
+}
+
+// WaitHalt waits until the node takes no more blocks because of a conflict.
+func (x *Node) WaitHalt(within time.Duration) {
+	x.net.t.Helper()
+	const look = 100 * time.Millisecond // virtual
+	for end := time.Now().Add(within); x.Pipeline.Conflicts().Halted == nil; time.Sleep(look) {
+		require.True(x.net.t, time.Now().Before(end), "%s has not halted after %s", x.Name(), within)
+	}
+}
+
 // Root returns the state root after a height.
 func (x *Node) Root(height uint64) []byte {
 	x.net.t.Helper()
