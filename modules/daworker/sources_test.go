@@ -1,6 +1,8 @@
 package daworker
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -98,6 +100,64 @@ func TestT1_ConflictIsReportedAndKept(t *testing.T) {
 		synctest.Wait()
 		e.requireAll(t, all)
 		require.Equal(t, uint64(6), e.sink.at())
+		require.NoError(t, stop())
+	})
+}
+
+// refereed is a Sink that rolls the stores back once, as the pipeline does, and
+// says where to read again.
+type refereed struct {
+	*fakeSink
+	e    *env
+	to   uint64
+	from uint64
+	got  []*block.SignedHeader
+}
+
+type rolledBack struct{ from uint64 }
+
+func (r rolledBack) Error() string    { return "rolled back" }
+func (r rolledBack) RewindTo() uint64 { return r.from }
+
+func (s *refereed) Include(ctx context.Context, incs []block.Inclusion, cursor uint64) error {
+	for _, i := range incs {
+		if i.Header == nil {
+			continue
+		}
+		s.got = append(s.got, i.Header)
+		if len(s.got) == 1 {
+			s.e.headers.truncate(s.to)
+			s.e.data.truncate(s.to)
+			return errors.Join(s.fakeSink.Include(ctx, incs, s.from), rolledBack{s.from})
+		}
+	}
+	return s.fakeSink.Include(ctx, incs, cursor)
+}
+
+// T1: the Sink gets the contested header itself, and when it rolls back the worker
+// reads again from where it says.
+func TestT1_RollbackByTheSink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		common := e.chain.Blocks(2, 1)
+		fork := e.chain.Fork()
+		theirs := append(slices.Clone(common), fork.Next([]byte("p2p")), fork.Next([]byte("p2p too")))
+		all := append(slices.Clone(common), e.chain.Blocks(3, 1)...)
+		require.NoError(t, e.headers.put(testutil.Headers(theirs)...))
+		require.NoError(t, e.data.put(testutil.DataOf(theirs)...))
+		for i, b := range all {
+			e.da.put(uint64(i+1), e.header(b), e.body(b))
+		}
+		sink := &refereed{fakeSink: e.sink, e: e, to: 2, from: 2}
+		e.params.Sink = sink
+		w, stop := e.run(t)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		e.requireAll(t, all)
+		require.Equal(t, all[2].Header.Digest(), sink.got[0].Digest())
+		require.Len(t, sink.got, 1, "nothing is contested any more")
+		require.NotZero(t, w.Status().Stats.WalkBacks)
+		require.Empty(t, w.Status().LastErr, "a rollback is no failure")
 		require.NoError(t, stop())
 	})
 }
