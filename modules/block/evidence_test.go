@@ -11,8 +11,8 @@ import (
 	"github.com/tandem-node/tandem/testutil"
 )
 
-func evidence(t testing.TB) (block.Genesis, block.Evidence) {
-	t.Helper()
+func evidence(tb testing.TB) (block.Genesis, block.Evidence) {
+	tb.Helper()
 	c := testutil.NewChain("evidence")
 	c.Blocks(3, 1)
 	f := c.Fork()

@@ -114,10 +114,10 @@ type refereed struct {
 	got  []*block.SignedHeader
 }
 
-type rolledBack struct{ from uint64 }
+type rolledBackError struct{ from uint64 }
 
-func (r rolledBack) Error() string    { return "rolled back" }
-func (r rolledBack) RewindTo() uint64 { return r.from }
+func (r rolledBackError) Error() string    { return "rolled back" }
+func (r rolledBackError) RewindTo() uint64 { return r.from }
 
 func (s *refereed) Include(ctx context.Context, incs []block.Inclusion, cursor uint64) error {
 	for _, i := range incs {
@@ -128,7 +128,7 @@ func (s *refereed) Include(ctx context.Context, incs []block.Inclusion, cursor u
 		if len(s.got) == 1 {
 			s.e.headers.truncate(s.to)
 			s.e.data.truncate(s.to)
-			return errors.Join(s.fakeSink.Include(ctx, incs, s.from), rolledBack{s.from})
+			return errors.Join(s.fakeSink.Include(ctx, incs, s.from), rolledBackError{s.from})
 		}
 	}
 	return s.fakeSink.Include(ctx, incs, cursor)

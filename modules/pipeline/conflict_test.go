@@ -161,12 +161,14 @@ func (f *forked) settle(t *testing.T, p *pipeline.Pipeline) *pipeline.Pipeline {
 func TestT1_FollowDAInEveryOrder(t *testing.T) {
 	orders := map[string]func(*testing.T, *forked) *pipeline.Pipeline{
 		"applied from peers, then da": func(t *testing.T, f *forked) *pipeline.Pipeline {
+			t.Helper()
 			p := f.start()
 			require.NoError(t, p.Apply(t.Context(), f.blocks, block.SourceP2P))
 			return p
 		},
 		"stored from peers, then da": func(_ *testing.T, f *forked) *pipeline.Pipeline { return f.start() },
 		"da noted, then peers": func(t *testing.T, f *forked) *pipeline.Pipeline {
+			t.Helper()
 			p := f.start()
 			require.NoError(t, p.Include(t.Context(), seen(f.da[3], where(f.da[3])), 0))
 			err := p.Apply(t.Context(), f.blocks, block.SourceP2P)
@@ -176,10 +178,12 @@ func TestT1_FollowDAInEveryOrder(t *testing.T) {
 			return p
 		},
 		"peers, restart, da": func(t *testing.T, f *forked) *pipeline.Pipeline {
+			t.Helper()
 			require.NoError(t, f.start().Apply(t.Context(), f.blocks, block.SourceP2P))
 			return f.start()
 		},
 		"peers, da noted, restart": func(t *testing.T, f *forked) *pipeline.Pipeline {
+			t.Helper()
 			p := f.start()
 			require.NoError(t, p.Apply(t.Context(), f.blocks[:4], block.SourceP2P))
 			require.Error(t, p.Include(t.Context(), seen(f.da[3], where(f.da[3])), where(f.da[3])+1))
@@ -238,7 +242,7 @@ func TestT1_CrashAtEveryStepOfARollback(t *testing.T) {
 				require.Equal(t, f.root(), f.exec.roots[9])
 				require.Equal(t, uint64(9), f.exec.latest)
 				require.Nil(t, f.store.revert)
-				require.Equal(t, len(clean.store.proofs), len(f.store.proofs))
+				require.Len(t, f.store.proofs, len(clean.store.proofs))
 				require.Equal(t, clean.store.incs, f.store.incs)
 				require.Equal(t, heights(1, 9), slices.Compact(slices.Sorted(slices.Values(f.exec.finals))))
 			})

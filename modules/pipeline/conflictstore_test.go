@@ -145,6 +145,7 @@ func (d *disk) follow(p *pipeline.Pipeline, story []block.Block) error {
 func TestT1_CrashAnywhereWithChainstoreAndKV(t *testing.T) {
 	chain, theirs, ours := kvStories(t)
 	life := func(t *testing.T, at int) (*disk, *faults) {
+		t.Helper()
 		d := &disk{t: t, dir: t.TempDir(), chain: chain, faults: &faults{}}
 		p, err := d.open()
 		require.NoError(t, err)
