@@ -21,7 +21,7 @@ func TestT1_TwoStories(t *testing.T) {
 		n.AllowDoubleSigning()
 		n.Logs.Allow("the proposer signed two headers for one height", "header on da differs from the stored one",
 			"rolling back to follow da", "rolled back to follow da", "chain store truncated", "executor is ahead, rolling back",
-			"conflicting items", "header differs from the one on da", "reading from da fails; retrying",
+			"conflicting items", "peer sent a bad item", "header differs from the one on da", "reading from da fails; retrying",
 			"nothing can be posted to the DA layer, trying again")
 		peers := n.Sequencer(testnet.Name("peers"))
 		peers.CutDA()
