@@ -34,7 +34,10 @@ type Data struct {
 	commitment Hash
 }
 
-// NewData builds data and computes its hashes. It copies the transactions.
+// NewData builds data and computes its hashes. It copies the transactions and
+// keeps m, whose LastDataHash comes to lie in the data's own encoding: a hash is
+// mostly a part of the data before, and would keep that, and all before it, in
+// memory.
 func NewData(m *Metadata, txs [][]byte) *Data {
 	size := 0
 	for _, tx := range txs {
@@ -44,6 +47,7 @@ func NewData(m *Metadata, txs [][]byte) *Data {
 	raw := m.appendField(append(make([]byte, 0, 1+m.sizeHint()+size), 0))
 	d := &Data{Metadata: m, Txs: make([][]byte, len(txs))}
 	from := len(raw)
+	m.own(raw)
 	for i, tx := range txs {
 		raw = appendBytesAlways(raw, 2, tx)
 		d.Txs[i] = raw[len(raw)-len(tx) : len(raw) : len(raw)]
@@ -118,6 +122,7 @@ func DecodeData(b []byte) (*Data, error) {
 	return d, nil
 }
 
+// decodeMetadata reads the metadata. Its last data hash aliases b.
 func decodeMetadata(b []byte) (*Metadata, error) {
 	m := &Metadata{}
 	r := reader{rest: b}
@@ -130,7 +135,7 @@ func decodeMetadata(b []byte) (*Metadata, error) {
 		case r.is(3, protowire.VarintType):
 			m.Time = r.varint
 		case r.is(4, protowire.BytesType):
-			m.LastDataHash = append([]byte(nil), r.limited("last_data_hash", maxHashBytes)...)
+			m.LastDataHash = r.limited("last_data_hash", maxHashBytes)
 		}
 	}
 	if r.err != nil {
@@ -160,6 +165,18 @@ func (m *Metadata) appendField(b []byte) []byte {
 	inner = appendUint(inner, 3, m.Time)
 	inner = appendBytes(inner, 4, m.LastDataHash)
 	return appendBytesAlways(b, 1, inner)
+}
+
+// own makes the last data hash a part of an encoding that ends with it.
+func (m *Metadata) own(raw []byte) {
+	if m == nil {
+		return
+	}
+	if n := len(m.LastDataHash); n > 0 {
+		m.LastDataHash = raw[len(raw)-n : len(raw) : len(raw)]
+	} else {
+		m.LastDataHash = nil
+	}
 }
 
 // Encode returns evnode.v1.Data. The caller must not change the result.

@@ -1,6 +1,7 @@
 package block
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -35,8 +36,10 @@ type SignedHeader struct {
 }
 
 // NewSignedHeader builds a signed header and computes its hash. It keeps the
-// slices it is given.
+// slices it is given but for the last header hash: that is mostly a part of the
+// header before, and would keep that, and all before it, in memory.
 func NewSignedHeader(h Header, signature []byte, s Signer) *SignedHeader {
+	h.LastHeaderHash = bytes.Clone(h.LastHeaderHash)
 	payload := h.Encode()
 	return &SignedHeader{Header: h, Signature: signature, Signer: s, payload: payload, hash: h.hashOf(payload)}
 }
