@@ -86,6 +86,7 @@ func TestPrepareErrors(t *testing.T) {
 			require.NoError(t, os.Remove(filepath.Join(dir, "config", name)))
 		}
 	}
+	homes := map[app.Role]string{app.RoleFull: madeHome(t, app.RoleFull), app.RoleSequencer: madeHome(t, app.RoleSequencer)}
 	for name, tc := range map[string]struct {
 		role  app.Role
 		spoil func(*testing.T, string)
@@ -102,7 +103,8 @@ func TestPrepareErrors(t *testing.T) {
 		"no passphrase file": {app.RoleSequencer, remove("passphrase"), []string{"signer.passphrase_file", "no such file"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := madeHome(t, tc.role)
+			dir := t.TempDir()
+			require.NoError(t, os.CopyFS(dir, os.DirFS(homes[tc.role])))
 			tc.spoil(t, dir)
 			_, err := prepare(t, dir)
 			require.Error(t, err)
