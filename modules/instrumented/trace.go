@@ -33,12 +33,12 @@ func (t tracing) appending(ctx context.Context, e notifier.Event, count int) (co
 	if t.tracer == nil {
 		return ctx, noop.Span{}
 	}
-	ctx, span := t.tracer.Start(ctx, names.SpanAppend) //nolint:spancheck // the caller ends it
+	ctx, span := t.tracer.Start(ctx, names.SpanAppend)
 	describe(span, e)
 	if span.IsRecording() {
 		span.SetAttributes(attribute.Int(names.AttrBlockCount, count))
 	}
-	return ctx, span //nolint:spancheck // as above
+	return ctx, span
 }
 
 // publishing starts the span of announcing e.

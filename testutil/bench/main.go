@@ -32,12 +32,12 @@ func main() {
 	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		_, _ = fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1) //nolint:forbidigo // this is the edge of a program
+		os.Exit(1)
 	}
 }
 
 func start(ctx context.Context, args []string, out io.Writer) error {
-	if len(args) == 2 && args[0] == childArg {
+	if len(args) > 1 && args[0] == childArg {
 		return beChild(ctx, args[1], os.Stdin, out)
 	}
 	o := options{}
