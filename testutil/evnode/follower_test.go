@@ -3,11 +3,16 @@ package evnode
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tandem-node/tandem/app"
@@ -105,9 +110,67 @@ func TestEvNodeFollowsTandem(t *testing.T) {
 		require.Equal(t, string(r.ledger.roots[b.header.Height()]), seq.root(b.header.Height()))
 	}
 	checkHints(t, full, seq, r, last)
-	code, body := seq.do("GET", "/kv?key=wide", "")
-	require.Equal(t, 200, code)
-	require.Equal(t, "space", body)
+	head, err := r.client.Header.NetworkHead(t.Context())
+	require.NoError(t, err)
+	at, err := r.client.Header.GetByHeight(t.Context(), head.Header.Height)
+	require.NoError(t, err)
+	require.Equal(t, head.Header.Height, at.Header.Height)
+	require.Equal(t, head.Header.Time, at.Header.Time)
+	checkAPI(t, seq, full.block(t, 1), r)
+}
+
+// checkAPI asks what clients of ev-node ask, in JSON over Connect.
+func checkAPI(t *testing.T, seq *tandem, first evBlock, r *reader) {
+	t.Helper()
+	ask := func(method, body string) (int, map[string]any) {
+		code, raw := seq.do(http.MethodPost, "/evnode.v1."+method, body)
+		var out map[string]any
+		require.NoError(t, json.Unmarshal([]byte(raw), &out), raw)
+		return code, out
+	}
+	index := base64.StdEncoding.EncodeToString(sum(encode(first.header.signed())))
+	var answers []map[string]any
+	for _, body := range []string{`{"height":"1"}`, `{"hash":"` + index + `"}`} {
+		code, out := ask("StoreService/GetBlock", body)
+		require.Equal(t, http.StatusOK, code, out)
+		answers = append(answers, out)
+	}
+	require.Equal(t, answers[0], answers[1])
+	got := &pb.GetBlockResponse{}
+	raw, err := json.Marshal(answers[0])
+	require.NoError(t, err)
+	require.NoError(t, protojson.Unmarshal(raw, got))
+	require.Equal(t, encode(first.header.signed()), encode(got.GetBlock().GetHeader()))
+	require.Equal(t, encode(plain(first.data)), encode(got.GetBlock().GetData()))
+	require.Equal(t, []uint64{r.headerAt[1], r.dataAt[1]}, []uint64{got.GetHeaderDaHeight(), got.GetDataDaHeight()})
+	for _, c := range []struct {
+		method, body string
+		code         int
+	}{
+		{"StoreService/GetState", `{}`, http.StatusOK},
+		{"StoreService/GetMetadata", `{"key":"d"}`, http.StatusOK},
+		{"StoreService/GetMetadata", `{"key":"rhb/1/h"}`, http.StatusOK},
+		{"StoreService/GetMetadata", `{"key":"no such"}`, http.StatusNotFound},
+		{"StoreService/GetBlock", `{"height":"1000000"}`, http.StatusInternalServerError},
+		{"StoreService/GetBlock", `{}`, http.StatusBadRequest},
+		{"StoreService/GetGenesisDaHeight", `{}`, http.StatusOK},
+		{"StoreService/GetP2PStoreInfo", `{}`, http.StatusOK},
+		{"P2PService/GetPeerInfo", `{}`, http.StatusOK},
+		{"P2PService/GetNetInfo", `{}`, http.StatusOK},
+		{"ConfigService/GetNamespace", `{}`, http.StatusOK},
+		{"ConfigService/GetSignerInfo", `{}`, http.StatusOK},
+	} {
+		code, out := ask(c.method, c.body)
+		require.Equal(t, c.code, code, "%s %s: %v", c.method, c.body, out)
+	}
+	_, out := ask("ConfigService/GetNamespace", `{}`)
+	require.Equal(t, fmt.Sprintf("0x%x", r.headerNS), out["headerNamespace"])
+	require.Equal(t, fmt.Sprintf("0x%x", r.dataNS), out["dataNamespace"])
+	for path, want := range map[string]string{"/kv?key=wide": "space", "/kv?key=k:": ";"} {
+		code, body := seq.do(http.MethodGet, path, "")
+		require.Equal(t, http.StatusOK, code)
+		require.Equal(t, want, body)
+	}
 }
 
 // checkGossip: header and data of every height were published, headers before

@@ -79,6 +79,7 @@ type reader struct {
 	classifier
 	ledger *ledger
 
+	at       uint64 // DA height to read next
 	headers  map[uint64]*evHeader
 	data     map[uint64]*evData
 	headerAt map[uint64]uint64 // block height → DA height
@@ -89,7 +90,7 @@ type reader struct {
 func newReader(t *testing.T, g block.Genesis, url string, headerNS, dataNS []byte) *reader {
 	t.Helper()
 	return &reader{
-		t: t, client: dialDA(t, url), headerNS: headerNS, dataNS: dataNS, classifier: classifier{genesis: g}, ledger: newLedger(g),
+		t: t, client: dialDA(t, url), at: g.DAStartHeight, headerNS: headerNS, dataNS: dataNS, classifier: classifier{genesis: g}, ledger: newLedger(g),
 		headers: map[uint64]*evHeader{}, data: map[uint64]*evData{}, headerAt: map[uint64]uint64{}, dataAt: map[uint64]uint64{},
 	}
 }
@@ -101,17 +102,16 @@ func (r *reader) to(height uint64) {
 	defer cancel()
 	events, err := r.client.Blob.Subscribe(ctx, r.headerNS)
 	require.NoError(r.t, err)
-	at := r.genesis.DAStartHeight
 	for r.ledger.height < height {
 		select {
 		case <-ctx.Done():
-			require.Fail(r.t, "not reached", "applied %d of %d, DA height %d", r.ledger.height, height, at)
+			require.Fail(r.t, "not reached", "applied %d of %d, DA height %d", r.ledger.height, height, r.at)
 		case ev, ok := <-events:
 			require.True(r.t, ok, "the stream ended")
 			require.NotNil(r.t, ev.Header)
 			require.Equal(r.t, ev.Height, ev.Header.Height)
-			for ; at <= ev.Height && r.ledger.height < height; at++ {
-				r.read(ctx, at)
+			for ; r.at <= ev.Height && r.ledger.height < height; r.at++ {
+				r.read(ctx, r.at)
 				r.apply()
 			}
 		}
