@@ -69,6 +69,7 @@ func runDevnet(cmd *cobra.Command, f devnetFlags) error {
 		return withCode(exitConfig, err)
 	}
 	telemetry.RouteLibraries(routing)
+	app.LimitGarbage()
 	d, err := app.StartDevnet(ctx, app.DevnetParams{
 		Dir: f.dir, Version: buildVersion(), BlockTime: f.blockTime, DATime: f.daTime, LogTo: logFile, LogLevel: f.logLevel,
 	})

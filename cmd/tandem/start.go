@@ -34,6 +34,7 @@ func start(cmd *cobra.Command) error {
 		return withCode(exitConfig, err)
 	}
 	telemetry.RouteLibraries(setup.Log)
+	app.LimitGarbage()
 	if term.IsTerminal(int(os.Stderr.Fd())) && setup.Config.Log.Format == "console" {
 		setup.Terminal = os.Stderr
 	}

@@ -13,7 +13,7 @@ import (
 // A hand-over takes at most this much, so that what was read is soon in the stores.
 const (
 	groupHeights = 256
-	groupBytes   = 16 << 20
+	groupBytes   = 4 << 20
 )
 
 // window reads a range of DA heights with several in flight and hands them over

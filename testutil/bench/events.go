@@ -111,7 +111,7 @@ func (s *session) quiet(ctx context.Context, c moverCase) (err error) {
 	if err := pause(ctx, settling/4); err != nil { // nothing but the runtime has to settle
 		return err
 	}
-	cpu, switches, err := watch(ctx, child.pid(), pick(s, 5*time.Second, time.Second)) // five ticks of the slowest
+	cpu, switches, err := watch(ctx, child.pid(), pick(s, 3*time.Second, time.Second)) // three ticks of the slowest
 	s.add(report.Figure{Key: "event/idle/" + c.name, Name: "idle syncer, " + c.name + ": CPU", Unit: "% of a core"}, cpu, noCPU)
 	s.add(report.Figure{
 		Key: "event/switches/" + c.name, Name: "idle syncer, " + c.name + ": voluntary switches", Unit: "per s",

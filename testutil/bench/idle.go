@@ -49,7 +49,7 @@ func (s *session) idle(ctx context.Context, spec netSpec) (cpu, switches float64
 	if err := pause(ctx, pick(s, 3*settling, settling)); err != nil { // as said
 		return 0, 0, err
 	}
-	return watch(ctx, n.follower.pid(), pick(s, 20*time.Second, 2*time.Second)) // hundredths of a second of CPU time show
+	return watch(ctx, n.follower.pid(), pick(s, 10*time.Second, 2*time.Second))
 }
 
 // watch returns the CPU of a process, in percent of a core, and its voluntary

@@ -85,6 +85,11 @@ func bench(ctx context.Context, o options, out io.Writer) error {
 			return errors.Join(fmt.Errorf("%s: %w", m.name, err), s.finish(out))
 		}
 		_, _ = fmt.Fprintf(os.Stderr, " (%.1f s)\n", time.Since(begin).Seconds())
+		if s.out != "" { // what was measured stays when the rest is cut short
+			if _, err := s.report.Save(s.out); err != nil {
+				return err
+			}
+		}
 	}
 	return s.finish(out)
 }

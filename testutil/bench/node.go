@@ -65,6 +65,7 @@ func nodeChild(ctx context.Context, raw []byte, say *speaker, commands <-chan st
 		return fmt.Errorf("prepare: %w", err)
 	}
 	telemetry.RouteLibraries(setup.Log)
+	app.LimitGarbage()
 	done, err := profiled(r.spec.Profile)
 	if err != nil {
 		return err

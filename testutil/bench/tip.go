@@ -141,7 +141,7 @@ func (s *session) tip(ctx context.Context, c tipCase, run int) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := pause(ctx, pick(s, 15*time.Second, 2*time.Second)); err != nil { // long enough for 150 blocks
+	if err := pause(ctx, pick(s, 10*time.Second, 2*time.Second)); err != nil { // long enough for 100 blocks
 		return err
 	}
 	after, err := n.follower.ask("report")
