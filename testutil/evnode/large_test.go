@@ -26,8 +26,8 @@ func fill(size int, mark string) []string {
 	return out
 }
 
-// The largest block a Tandem sequencer makes passes by ranges and DA, and one not
-// much smaller by gossip: they are within what an ev-node takes.
+// The largest block a Tandem sequencer makes passes by ranges and DA, and one of a
+// megabyte by gossip: they are within what an ev-node takes.
 func TestLargestBlockFromTandem(t *testing.T) {
 	t.Parallel()
 	g := newGenesis("large-1", 1)
@@ -48,11 +48,11 @@ func TestLargestBlockFromTandem(t *testing.T) {
 	}
 	first := full.block(t, 1)
 	require.Greater(t, size(first), most-100, "the first block is full")
-	for _, tx := range fill(3<<20, "second") {
+	for _, tx := range fill(1<<20, "second") {
 		seq.post(tx)
 	}
 	height := uint64(2)
-	for size(full.block(t, height)) < 1<<20 {
+	for size(full.block(t, height)) < 1<<19 {
 		height++
 	}
 	headerNS, dataNS := namespaces("large-1-headers", "large-1-data")
