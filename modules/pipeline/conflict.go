@@ -148,8 +148,11 @@ func (p *Pipeline) judge(ctx context.Context, s *sieve, inc block.Inclusion) err
 	if fresh {
 		p.events.Conflict(inc.Height, inc.Hash)
 	}
-	if first.HeaderDA != 0 && first.HeaderHash != inc.Hash && first.HeaderDA <= inc.DAHeight {
+	switch {
+	case first.HeaderDA != 0 && first.HeaderHash != inc.Hash && first.HeaderDA <= inc.DAHeight:
 		return nil // it came second on DA as well
+	case s.forkedBelow(inc.Height):
+		return nil // what is above a fork is read again once that is settled
 	}
 	e := &EquivocationError{
 		Height: inc.Height, Applied: have.Digest(), OnDA: inc.Hash, DAHeight: inc.DAHeight, Proven: true,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/pipeline"
@@ -209,9 +210,15 @@ func TestT1_FollowDAInEveryOrder(t *testing.T) {
 				require.Len(t, f.logs.FilterLevelExact(zapcore.ErrorLevel).All(), len(f.store.proofs), "one error per pair")
 				require.Equal(t, uint64(1), p.Conflicts().Reverts+uint64(f.restarts(p)))
 				require.Nil(t, f.store.revert)
+				require.Empty(t, f.strays(), "what is above the fork follows it")
 			})
 		}
 	}
+}
+
+// strays are the warnings about headers on DA that follow nothing known.
+func (f *forked) strays() []observer.LoggedEntry {
+	return f.logs.FilterMessageSnippet("does not follow the chain kept here").All()
 }
 
 // restarts is 1 when the revert was made by an earlier process.
@@ -257,6 +264,7 @@ func TestConflictThatIsFoundFromTheTop(t *testing.T) {
 	require.NoError(t, p.Apply(t.Context(), f.blocks, block.SourceP2P))
 	require.NoError(t, p.Include(t.Context(), contested(f.da[4], 7), 8), "it follows nothing that is known")
 	require.Equal(t, uint64(6), p.Snapshot().Applied())
+	require.Len(t, f.strays(), 1)
 	require.Len(t, f.store.proofs, 1)
 	err := p.Include(t.Context(), contested(f.da[2], 9), 10)
 	var back *pipeline.RevertedError
@@ -292,6 +300,7 @@ func TestConflictPolicyHalt(t *testing.T) {
 				require.Len(t, f.store.proofs, 2)
 				require.Equal(t, uint64(5), f.store.last)
 				require.Zero(t, f.store.cursor, "it is read again after a restart")
+				require.Empty(t, f.strays(), "what is above the fork follows it")
 				p = f.start()
 			}
 		})

@@ -137,6 +137,14 @@ func (s *sieve) halt(e *EquivocationError) {
 	}
 }
 
+// forkedBelow reports whether a lower block has already turned out to be
+// another one on DA.
+func (s *sieve) forkedBelow(height uint64) bool {
+	return s.revert != nil && s.revert.To+1 < height ||
+		s.halted != nil && s.halted.Height < height ||
+		s.open != nil && s.open.Height < height
+}
+
 func (s *sieve) unsettled() bool { return s.revert != nil || s.halted != nil || s.open != nil }
 
 func (p *Pipeline) sift(ctx context.Context, s *sieve, inc block.Inclusion) error {
