@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -123,6 +124,28 @@ func TestEverythingKilledAtOnce(t *testing.T) {
 	}
 	seen.readDA(da)
 	seen.verdict(t)
+}
+
+// TestTransactionsTakenAreKept: what a lazy sequencer took out of its mempool and
+// had not put into a block yet when it was killed is in the next one.
+func TestTransactionsTakenAreKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	da := w.newDA()
+	da.start()
+	seq := w.sequencer("--sequencer.block_time=5s", "--sequencer.lazy", "--sequencer.lazy_interval=1h")
+	seq.start()
+	seq.applies(1)
+	seq.send("taken", "kept")
+	eventually(t, patience, func() (bool, string) {
+		metrics := string(seq.get("/metrics"))
+		return strings.Contains(metrics, `tandem_queued_txs{part="producer"} 1`), "the transaction is not taken"
+	})
+	require.Equal(t, uint64(1), seq.applied(), "it is in no block yet")
+	seq.kill()
+	seq.start()
+	seq.reads("taken", "kept")
+	require.Equal(t, uint64(2), seq.applied())
 }
 
 // chainOf opens the store of a node that does not run.

@@ -13,6 +13,17 @@ type Batch struct {
 	Sync        bool        // reach the disk before Commit returns
 }
 
+// QueueChange is a step of the stored queue of transactions that wait for a
+// block. Each has a position of its own; positions count up for ever.
+type QueueChange struct {
+	Drop, Keep uint64 // the positions Drop ≤ p < Keep leave
+	At         uint64 // position of the first of Txs
+	Txs        [][]byte
+}
+
+// Empty reports whether nothing changes.
+func (c QueueChange) Empty() bool { return c.Drop >= c.Keep && len(c.Txs) == 0 }
+
 // Revert is a rollback that was decided: all above To gives way to the chain on
 // DA, of which Header is the next one.
 type Revert struct {

@@ -18,6 +18,7 @@ const (
 	nsState       = 's' // height → State
 	nsInclusion   = 'i' // height → Included
 	nsEvidence    = 'e' // height, start of the pair's hash → Evidence
+	nsQueue       = 'q' // position → transaction that waits for a block
 	nsMark        = 'm' // one record per name below
 	nsUser        = 'u' // Meta
 )

@@ -10,8 +10,9 @@ import (
 	"github.com/tandem-node/tandem/modules/leveldb"
 )
 
-// SavePending keeps the block that is being made, in place of the one before.
-func (s *Store) SavePending(ctx context.Context, b block.Block, sync bool) error {
+// SavePending keeps the block that is being made, in place of the one before,
+// and changes the queue its transactions were taken from in the same step.
+func (s *Store) SavePending(ctx context.Context, b block.Block, queue block.QueueChange, sync bool) error {
 	if b.Header == nil {
 		return errors.New("save pending block: no header")
 	}
@@ -22,6 +23,7 @@ func (s *Store) SavePending(ctx context.Context, b block.Block, sync bool) error
 			v = append(append(v, 1), b.Data.Encode()...)
 		}
 		batch.Put(keyNamed(nsMark, markPending), v)
+		stageQueue(batch, queue)
 		return nil
 	})
 }

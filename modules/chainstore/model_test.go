@@ -155,7 +155,7 @@ func (m *machine) Commit(t *rapid.T) {
 }
 
 func (m *machine) Pending(t *rapid.T) {
-	require.NoError(t, m.s.SavePending(t.Context(), m.forks[0][0], false))
+	require.NoError(t, m.s.SavePending(t.Context(), m.forks[0][0], block.QueueChange{}, false))
 	m.m.pending = true
 }
 

@@ -1,6 +1,7 @@
 package chainstore
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 
@@ -45,7 +46,7 @@ func TestCommitIsOneWrite(t *testing.T) {
 	_, err := s.State(ctx)
 	require.ErrorIs(t, err, header.ErrNotFound)
 	require.NoError(t, s.SaveGenesis(ctx, l.Genesis, l.genesis))
-	require.NoError(t, s.SavePending(ctx, l.blocks[2], true))
+	require.NoError(t, s.SavePending(ctx, l.blocks[2], block.QueueChange{}, true))
 	require.NoError(t, s.Commit(ctx, block.Batch{
 		Blocks: l.blocks[:3], States: l.states[:3], Final: 1, DACursor: 7, DropPending: true, Sync: true,
 		Inclusions: []block.Inclusion{{Height: 1, Kind: block.KindHeader, Hash: l.blocks[0].Header.Digest(), DAHeight: 6}},
@@ -199,7 +200,7 @@ func TestPendingAndMarksAreKept(t *testing.T) {
 	ctx := t.Context()
 	headerOnly := block.Block{Header: l.blocks[1].Header}
 	for _, want := range []block.Block{l.blocks[0], headerOnly, l.blocks[1]} {
-		require.NoError(t, s.SavePending(ctx, want, false))
+		require.NoError(t, s.SavePending(ctx, want, block.QueueChange{}, false))
 		require.NoError(t, s.SaveSubmitted(ctx, want.Height(), want.Height()-1))
 		require.NoError(t, s.PutMeta("k", []byte{byte(want.Height())}))
 		s = reopen(t, s)
@@ -222,7 +223,47 @@ func TestPendingAndMarksAreKept(t *testing.T) {
 	_, ok, err := s.Meta("other")
 	require.NoError(t, err)
 	require.False(t, ok)
-	require.Error(t, s.SavePending(ctx, block.Block{}, false))
+	require.Error(t, s.SavePending(ctx, block.Block{}, block.QueueChange{}, false))
+}
+
+// The queue and the pending block change as one, and what was written is there
+// after a restart.
+func TestQueueIsKept(t *testing.T) {
+	l := newLedger(1, 1)
+	s := opened(t, Default())
+	ctx := t.Context()
+	queue := func() (uint64, string) {
+		s = reopen(t, s) //nolint:contextcheck // the test's own
+		first, txs, err := s.Queue(ctx)
+		require.NoError(t, err)
+		return first, string(bytes.Join(txs, []byte(",")))
+	}
+	first, txs := queue()
+	require.Zero(t, first)
+	require.Empty(t, txs)
+	require.NoError(t, s.SaveQueue(ctx, block.QueueChange{At: 300, Txs: [][]byte{[]byte("a"), nil, []byte("c")}}))
+	first, txs = queue()
+	require.Equal(t, uint64(300), first)
+	require.Equal(t, "a,,c", txs)
+	require.NoError(t, s.SavePending(ctx, l.blocks[0], block.QueueChange{Drop: 300, Keep: 302, At: 303, Txs: [][]byte{[]byte("d")}}, false))
+	first, txs = queue()
+	require.Equal(t, uint64(302), first)
+	require.Equal(t, "c,d", txs)
+	_, ok, err := s.Pending(ctx)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Error(t, s.SavePending(ctx, block.Block{}, block.QueueChange{Drop: 302, Keep: 304}, false))
+	_, txs = queue()
+	require.Equal(t, "c,d", txs, "both or neither")
+
+	require.NoError(t, s.SaveQueue(ctx, block.QueueChange{At: 305, Txs: [][]byte{[]byte("f")}}))
+	_, _, err = s.Queue(ctx)
+	require.ErrorContains(t, err, "position 304 is missing")
+	require.NoError(t, s.SaveQueue(ctx, block.QueueChange{Drop: 302, Keep: 306}))
+	_, txs = queue()
+	require.Empty(t, txs)
+	_, _, err = s.Queue(now(t))
+	require.NoError(t, err, "nothing to read")
 }
 
 func TestStoreThatIsNotOpen(t *testing.T) {
@@ -293,7 +334,7 @@ func TestFailedWriteChangesNothing(t *testing.T) {
 		require.ErrorIs(t, s.Commit(ctx, block.Batch{Blocks: l.blocks[3:], States: l.states[3:], Final: 2}), disk.err)
 		require.ErrorIs(t, s.Truncate(ctx, 1), disk.err)
 		require.ErrorIs(t, s.Headers().DeleteRange(ctx, 1, 2), disk.err)
-		require.ErrorIs(t, s.SavePending(ctx, l.blocks[0], true), disk.err)
+		require.ErrorIs(t, s.SavePending(ctx, l.blocks[0], block.QueueChange{}, true), disk.err)
 		require.ErrorIs(t, s.PutMeta("k", nil), disk.err)
 		check()
 	}

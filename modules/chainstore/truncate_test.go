@@ -28,7 +28,7 @@ func full(t *testing.T, l *ledger, n int) *Store {
 		Blocks: l.blocks[:n], States: l.states[:n], Inclusions: ins, Final: last - 1, DACursor: 500,
 	}))
 	require.NoError(t, s.SaveSubmitted(ctx, last, last-2))
-	require.NoError(t, s.SavePending(ctx, l.blocks[n], false))
+	require.NoError(t, s.SavePending(ctx, l.blocks[n], block.QueueChange{}, false))
 	return s
 }
 

@@ -65,6 +65,7 @@ func (p *Producer) turn(ctx context.Context) error {
 		txs := p.notifications()
 		if p.queue.empty() {
 			p.reap(ctx)
+			p.keep(ctx)
 		}
 		due := latest(p.cadence.blockAt, p.cadence.lazyAt)
 		if !p.queue.empty() {

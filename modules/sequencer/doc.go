@@ -7,6 +7,7 @@
 // down before it is signed and taken up again, byte for byte, after a restart;
 // nothing is broadcast before the chain has committed it to disk; and nothing
 // is made while the stores hold blocks the chain has not applied yet.
+// Transactions taken from the mempool are on disk until a block has them.
 //
 // The contract of the Submitter: nothing is posted twice as long as the first
 // posting can be seen. A submission whose outcome is not known is looked for on

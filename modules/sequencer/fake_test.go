@@ -37,6 +37,8 @@ type world struct {
 	blocks     []block.Block
 	extra      []*block.SignedHeader // stored above the applied chain
 	pending    *block.Block
+	waiting    [][]byte // the stored queue
+	waitingAt  uint64   // position of its first
 	submitted  [2]uint64
 	meta       map[string][]byte
 	included   map[uint64]block.Included
@@ -297,10 +299,46 @@ func (w *world) apply(b block.Block) error {
 	return nil
 }
 
-func (p *process) SavePending(_ context.Context, b block.Block, _ bool) error {
+func (p *process) SaveQueue(_ context.Context, q block.QueueChange) error {
+	return p.call("save queue", func() error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.changeQueue(q)
+		return nil
+	})
+}
+
+// changeQueue insists on a change that fits the queue as it is.
+func (w *world) changeQueue(q block.QueueChange) {
+	if q.Drop < q.Keep {
+		require.Equal(w.t, w.waitingAt, q.Drop)
+		w.waiting, w.waitingAt = w.waiting[q.Keep-q.Drop:], q.Keep
+	}
+	if len(q.Txs) == 0 {
+		return
+	}
+	if len(w.waiting) == 0 {
+		w.waitingAt = q.At
+	}
+	require.Equal(w.t, w.waitingAt+uint64(len(w.waiting)), q.At)
+	w.waiting = append(slices.Clone(w.waiting), q.Txs...)
+}
+
+func (p *process) Queue(context.Context) (first uint64, txs [][]byte, err error) {
+	err = p.call("queue", func() error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		first, txs = p.waitingAt, slices.Clone(p.waiting)
+		return nil
+	})
+	return first, txs, err
+}
+
+func (p *process) SavePending(_ context.Context, b block.Block, q block.QueueChange, _ bool) error {
 	return p.call("save pending", func() error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		p.changeQueue(q)
 		// Through bytes, as a disk does it.
 		h, err := block.DecodeSignedHeader(b.Header.Encode())
 		require.NoError(p.t, err)

@@ -91,11 +91,11 @@ func (p *Producer) clock(ctx context.Context, st block.State) error {
 
 // build makes the next block, unsigned, and writes it down.
 func (p *Producer) build(ctx context.Context, st block.State) (block.Block, error) {
-	p.reap(ctx)
 	lastData, err := p.lastDataHash(ctx, st)
 	if err != nil {
 		return block.Block{}, err
 	}
+	p.reap(ctx) // from here on nothing may fail before it is written down
 	data := block.NewData(&block.Metadata{
 		ChainID: st.ChainID, Height: st.NextHeight(), Time: p.blockTime(st), LastDataHash: lastData,
 	}, p.queue.take())
@@ -107,11 +107,12 @@ func (p *Producer) build(ctx context.Context, st block.State) (block.Block, erro
 	b := block.Block{Header: block.NewSignedHeader(h, nil, p.signer), Data: data}
 	// Before the signature exists: a process that dies after signing must find
 	// this very payload again. Nobody else sees it yet, so no fsync is needed.
-	err = p.retry(ctx, func() error { return p.p.Store.SavePending(ctx, b, false) })
+	// Also when asked to stop: the mempool has given its transactions away.
+	err = p.retry(ctx, func() error { return p.p.Store.SavePending(context.WithoutCancel(ctx), b, p.queue.change(), false) })
 	if err != nil {
 		return block.Block{}, fmt.Errorf("write block %d down: %w", b.Height(), err)
 	}
-	p.update(func(s *ProducerStats) { s.QueuedTxs, s.QueuedBytes = len(p.queue.txs), p.queue.bytes })
+	p.kept()
 	return b, nil
 }
 
@@ -169,10 +170,7 @@ func (p *Producer) reap(ctx context.Context) {
 	if n := p.queue.dropped - dropped; n > 0 {
 		p.p.Log.Warn("transactions are dropped, the queue is full", zap.Uint64("count", n), zap.Int("max_queue_bytes", p.cfg.MaxQueueBytes))
 	}
-	p.update(func(s *ProducerStats) {
-		s.QueuedTxs, s.QueuedBytes = len(p.queue.txs), p.queue.bytes
-		s.DroppedTxs = p.queue.tooBig + p.queue.dropped
-	})
+	p.update(func(s *ProducerStats) { s.DroppedTxs = p.queue.tooBig + p.queue.dropped })
 }
 
 // sign signs the header. It may be called again for the same block: the payload

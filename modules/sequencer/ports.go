@@ -31,10 +31,15 @@ type Chain interface {
 // Inclusion(ctx, height) (block.Included, error), blocks that are already known
 // to lie on DA are not posted again.
 type Store interface {
-	// SavePending keeps the one block that is being made.
-	SavePending(ctx context.Context, b block.Block, sync bool) error
+	// SavePending keeps the one block that is being made and changes the queue,
+	// both or neither.
+	SavePending(ctx context.Context, b block.Block, queue block.QueueChange, sync bool) error
 	// Pending returns the block kept by SavePending, if it was not applied since.
 	Pending(ctx context.Context) (block.Block, bool, error)
+	// SaveQueue changes the queue of transactions that wait for a block.
+	SaveQueue(ctx context.Context, queue block.QueueChange) error
+	// Queue returns the queue and the position of its first transaction.
+	Queue(ctx context.Context) (first uint64, txs [][]byte, err error)
 	// Submitted returns what SaveSubmitted kept, 0 before.
 	Submitted() (header, data uint64)
 	// SaveSubmitted keeps the last heights known to lie on DA.

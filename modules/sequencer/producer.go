@@ -45,6 +45,7 @@ type Producer struct {
 	last block.Block  // the last block made here
 
 	reaping      trouble
+	keeping      trouble
 	broadcasting trouble
 	making       trouble
 
@@ -81,6 +82,7 @@ func NewProducer(p ProducerParams) *Producer {
 		cadence:      cadence{cfg: p.Config},
 		backlog:      backlog{most: p.Config.MaxPending, first: p.Genesis.InitialHeight, headers: p.Headers},
 		reaping:      trouble{log: log, failed: "mempool cannot be read", over: "mempool can be read again"},
+		keeping:      trouble{log: log, failed: "waiting transactions are not written down", over: "waiting transactions are written down again"},
 		broadcasting: trouble{log: log, failed: "block not broadcast", over: "blocks are broadcast again"},
 		making:       trouble{log: log, failed: "block not applied, trying again", over: "blocks are applied again"},
 		stats:        ProducerStats{PendingLimit: p.Config.MaxPending},
@@ -92,7 +94,7 @@ func (p *Producer) Stats() ProducerStats {
 	p.mu.Lock()
 	s := p.stats
 	p.mu.Unlock()
-	for _, t := range []*trouble{&p.making, &p.reaping, &p.broadcasting} {
+	for _, t := range []*trouble{&p.making, &p.reaping, &p.keeping, &p.broadcasting} {
 		if s.LastError == "" {
 			s.LastError = t.text()
 		}
@@ -163,13 +165,21 @@ func (p *Producer) settle(ctx context.Context) error {
 	if err := p.genesisTime(ctx); err != nil {
 		return err
 	}
+	return p.resume(ctx)
+}
+
+// resume takes up what an earlier process has left: its queue and the block it
+// was making.
+func (p *Producer) resume(ctx context.Context) error {
 	st := p.p.Chain.State()
 	b, ok, err := p.p.Store.Pending(ctx)
 	switch {
 	case err != nil:
 		return fmt.Errorf("read pending block: %w", err)
-	case !ok || b.Height() < st.NextHeight():
-		return nil
+	case !ok:
+		return p.recall(ctx, nil)
+	case b.Height() < st.NextHeight():
+		return p.recall(ctx, &b)
 	case b.Height() > st.NextHeight():
 		return fmt.Errorf("a block of height %d was begun here, but the chain ends at %d: the chain's database has lost blocks, restore it",
 			b.Height(), st.LastHeight)
@@ -177,7 +187,10 @@ func (p *Producer) settle(ctx context.Context) error {
 	if err := p.fits(st, b); err != nil {
 		// Nobody has seen it: what was broadcast was applied before, and is no longer pending.
 		p.p.Log.Warn("pending block does not fit the chain and is dropped", zap.Uint64("height", b.Height()), zap.Error(err))
-		return nil
+		return p.recall(ctx, &b)
+	}
+	if err := p.recall(ctx, nil); err != nil {
+		return err
 	}
 	p.p.Log.Info("pending block found, going on with it", zap.Uint64("height", b.Height()))
 	p.held = &b

@@ -2,12 +2,16 @@ package sequencer
 
 import (
 	"crypto/sha256"
+	"math"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/tandem-node/tandem/modules/block"
 )
 
 // queue holds transactions taken from the mempool, in order and without
-// duplicates, until a block has room for them. It is used by one goroutine.
+// duplicates, until a block has room for them. The store has a copy: whoever
+// took them out of a mempool answers for them. It is used by one goroutine.
 type queue struct {
 	most    int // bytes of one block
 	limit   int // bytes of the whole queue
@@ -17,6 +21,9 @@ type queue struct {
 	bytes   int // framing included
 	tooBig  uint64
 	dropped uint64
+
+	first     uint64 // position of txs[0]
+	low, high uint64 // positions in the store: low ≤ p < high
 }
 
 func newQueue(most, limit int) *queue {
@@ -31,7 +38,9 @@ func (q *queue) empty() bool { return len(q.txs) == 0 }
 // add appends transactions. It leaves out duplicates of waiting ones, those
 // that no block can ever hold, and whatever comes when the queue is full; the
 // last two are counted. It returns how many it kept.
-func (q *queue) add(txs [][]byte) int {
+func (q *queue) add(txs [][]byte) int { return q.admit(txs, q.limit) }
+
+func (q *queue) admit(txs [][]byte, limit int) int {
 	kept := 0
 	for _, tx := range txs {
 		size := framed(tx)
@@ -43,7 +52,7 @@ func (q *queue) add(txs [][]byte) int {
 		if _, ok := q.known[hash]; ok {
 			continue
 		}
-		if q.bytes+size > q.limit {
+		if q.bytes+size > limit {
 			q.dropped++
 			continue
 		}
@@ -65,6 +74,7 @@ func (q *queue) take() [][]byte {
 		delete(q.known, q.hashes[n])
 		n++
 	}
+	q.first += uint64(n)
 	out := q.txs[:n:n]
 	if n == len(q.txs) {
 		q.txs, q.hashes, q.bytes = nil, nil, 0
@@ -76,3 +86,26 @@ func (q *queue) take() [][]byte {
 	q.bytes -= size
 	return out
 }
+
+// restore fills a fresh queue with what the store has, from the position first
+// on, behind what goes in front of it. The limit does not count: they were
+// taken once.
+func (q *queue) restore(front [][]byte, first uint64, stored [][]byte) {
+	q.low, q.high = first, first+uint64(len(stored))
+	q.first = q.high
+	if q.admit(front, math.MaxInt)+q.admit(stored, math.MaxInt) == len(stored) && len(front) == 0 {
+		q.first = q.low
+	}
+}
+
+// change returns what makes the store's copy equal to the queue.
+func (q *queue) change() block.QueueChange {
+	c := block.QueueChange{Drop: q.low, Keep: min(q.high, q.first), At: max(q.high, q.first)}
+	if skip := c.At - q.first; skip < uint64(len(q.txs)) {
+		c.Txs = q.txs[skip:]
+	}
+	return c
+}
+
+// written notes that the store has what change returned last.
+func (q *queue) written() { q.low, q.high = q.first, q.first+uint64(len(q.txs)) }
