@@ -167,27 +167,8 @@ func dataParams(in exchangeIn) exchange.DataParams {
 // wakeups turns header events into bare wake-ups.
 func wakeups(n *notifier.Notifier) func() (<-chan struct{}, func()) {
 	return func() (<-chan struct{}, func()) {
-		sub := n.Subscribe(notifier.Types(notifier.Header), notifier.Buffer(1), notifier.Name("exchange-data"))
-		out, stop, done := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
-		go func() {
-			defer close(done)
-			for {
-				select {
-				case <-stop:
-					return
-				case <-sub.C:
-				}
-				select {
-				case out <- struct{}{}:
-				default:
-				}
-			}
-		}()
-		return out, func() {
-			sub.Close()
-			close(stop)
-			<-done
-		}
+		sub := n.Subscribe(notifier.Types(notifier.Header), notifier.Buffer(0), notifier.Name("exchange-data"))
+		return sub.Ready, sub.Close
 	}
 }
 

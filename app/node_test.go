@@ -22,6 +22,7 @@ import (
 	"github.com/tandem-node/tandem/modules/execution"
 	"github.com/tandem-node/tandem/modules/leveldb"
 	"github.com/tandem-node/tandem/modules/notifier"
+	"github.com/tandem-node/tandem/modules/notifier/notifiertest"
 	"github.com/tandem-node/tandem/modules/rpc"
 	"github.com/tandem-node/tandem/testutil"
 )
@@ -143,7 +144,7 @@ func TestInvariant4_EveryoneGetsTheInstrumentedStore(t *testing.T) {
 			defer p.events.Close()
 			b := chain.Next([]byte("a=1"))
 			require.NoError(t, p.headers.Append(t.Context(), b.Header))
-			e := <-p.events.C
+			e := notifiertest.Next(t, p.events)
 			require.Equal(t, notifier.Header, e.Type)
 			require.Equal(t, uint64(1), e.Height)
 			require.Equal(t, [32]byte(b.Header.Digest()), e.Hash)
@@ -152,7 +153,7 @@ func TestInvariant4_EveryoneGetsTheInstrumentedStore(t *testing.T) {
 				return // with its data the block would be applied, before the genesis time
 			}
 			require.NoError(t, p.data.Append(t.Context(), b.Data))
-			e = <-p.events.C
+			e = notifiertest.Next(t, p.events)
 			require.Equal(t, notifier.Data, e.Type)
 			require.Equal(t, uint64(1), e.Height)
 			n.awaitApplied(1) // what the events are for
@@ -188,7 +189,7 @@ func TestReplacedStoreIsInstrumented(t *testing.T) {
 	defer p.events.Close()
 	b := testutil.NewChain("c").Next()
 	require.NoError(t, p.headers.Append(t.Context(), b.Header))
-	e := <-p.events.C
+	e := notifiertest.Next(t, p.events)
 	require.Equal(t, notifier.Header, e.Type)
 	require.Equal(t, uint64(1), e.Height)
 	require.Equal(t, []*block.SignedHeader{b.Header}, fake.got)

@@ -11,6 +11,7 @@ import (
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/instrumented"
 	"github.com/tandem-node/tandem/modules/notifier"
+	"github.com/tandem-node/tandem/modules/notifier/notifiertest"
 	"github.com/tandem-node/tandem/telemetry/names"
 )
 
@@ -31,7 +32,7 @@ func TestSpansLeadFromAppendToTheEvent(t *testing.T) {
 	require.Equal(t, names.SpanPublish, publish.Name())
 	require.Equal(t, write.SpanContext().SpanID(), publish.Parent().SpanID())
 	require.Equal(t, trace.SpanKindProducer, publish.SpanKind())
-	e := <-sub.C
+	e := notifiertest.Next(t, sub)
 	require.Equal(t, [8]byte(publish.SpanContext().SpanID()), e.Span.SpanID)
 	require.Equal(t, [16]byte(publish.SpanContext().TraceID()), e.Span.TraceID)
 }

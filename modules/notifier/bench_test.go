@@ -25,8 +25,7 @@ func BenchmarkPublish(b *testing.B) {
 			n, open := listening(subs)
 			measure(b, func() { n.Publish(header(1)) }, func() {
 				for _, s := range open {
-					for range len(s.C) {
-						<-s.C
+					for ok := true; ok; _, ok = s.Next() {
 					}
 				}
 			})

@@ -10,19 +10,27 @@
 // calls [Notifier.Publish] then. Whoever receives the event therefore finds the
 // change, or a later one.
 //
-// When is it published? When Publish returns, the event lies in the buffer of
-// every subscription of its type that had room. Publish never blocks, allocates
-// nothing and runs on the publisher's goroutine.
+// When is it published? When Publish returns, every subscription of its type
+// has the event, and those that had nothing to read have a token in Ready.
+// Publish waits for no reader, allocates nothing and runs on the publisher's
+// goroutine. What it costs does not depend on the number of subscriptions that
+// have something to read already: events are kept once per set of types, not
+// once per subscription (ADR 011).
+//
+// How is it read? Wait for [Subscription.Ready], then call [Subscription.Next].
+// Whether that is done until nothing is left or once per token does not matter:
+// the token comes back for as long as there are unread events. A token may be
+// left over from events that were read already, so a wake-up is no promise.
 //
 // Who pays for back-pressure? The subscriber alone, with events: where a buffer
-// is full the event is dropped for that subscription and counted
+// is full the oldest gives way and is counted as dropped
 // ([Subscription.Dropped], [Notifier.Stats]). Publishers and other subscribers
 // do not notice.
 //
-// Why is a drop harmless? It happens only while the buffer holds at least one
-// unread event. Reading that one comes after the change whose event was dropped
-// became visible, so a reader that looks again after each receive misses
-// nothing, not even when the dropped event was the last there ever was.
+// Why is a drop harmless? It happens only while there are unread events, and
+// the newest always stays. Reading that one comes after the change whose event
+// was dropped became visible, so a reader that looks again after each receive
+// misses nothing.
 //
 // Which orders hold? The events of one publishing goroutine arrive in the order
 // they were published, with gaps where some were dropped. Between goroutines,
@@ -30,12 +38,10 @@
 //
 // When does it begin and end? A subscription sees what is published after
 // [Notifier.Subscribe] returned: subscribe first, then look, then wait. After
-// [Subscription.Close] returned it receives nothing more, except from a Publish
-// that was already running. Its channel falls silent and is never closed, so a
-// receiver selects on its context too.
+// [Subscription.Close] returned it receives nothing more. Its channel falls
+// silent and is never closed, so a receiver selects on its context too.
 //
 // A nil *Notifier is a valid notifier to which nobody listens.
 //
-// It does not store, replay, conflate or forward events, and it starts no
-// goroutine.
+// It does not replay, conflate or forward events, and it starts no goroutine.
 package notifier

@@ -20,7 +20,9 @@ func Example() {
 		n.Publish(notifier.Event{Type: notifier.Header, Height: height, Source: notifier.P2P})
 	}
 
-	e := <-sub.C
-	fmt.Printf("woken by %s %d, read up to %d, %d event lost\n", e.Type, e.Height, stored, sub.Dropped())
-	// Output: woken by header 1, read up to 2, 1 event lost
+	<-sub.Ready
+	for e, ok := sub.Next(); ok; e, ok = sub.Next() {
+		fmt.Printf("woken by %s %d, read up to %d, %d event lost\n", e.Type, e.Height, stored, sub.Dropped())
+	}
+	// Output: woken by header 2, read up to 2, 1 event lost
 }

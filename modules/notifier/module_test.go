@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/tandem-node/tandem/modules/notifier"
+	"github.com/tandem-node/tandem/modules/notifier/notifiertest"
 )
 
 func TestModuleReportsSlowSubscribersAtDebug(t *testing.T) {
@@ -21,6 +22,7 @@ func TestModuleReportsSlowSubscribersAtDebug(t *testing.T) {
 	n.Publish(header(1))
 	n.Publish(header(2))
 	require.Equal(t, uint64(1), sub.Dropped())
+	notifiertest.Expect(t, sub, notifier.Header, 2)
 	require.Len(t, logs.All(), 1)
 	require.Equal(t, zap.DebugLevel, logs.All()[0].Level)
 	require.Equal(t, "sleepy", logs.All()[0].ContextMap()["subscriber"])

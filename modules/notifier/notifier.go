@@ -3,27 +3,18 @@ package notifier
 import (
 	"slices"
 	"sync"
-	"sync/atomic"
 )
 
 // Notifier hands events to subscriptions. Its zero value is ready to use, and
 // all methods may be called concurrently and on nil.
 type Notifier struct {
-	// list is replaced on every change and never written to, so Publish reads
-	// it without a lock.
-	list      atomic.Pointer[[]route]
-	published [typeCount]atomic.Uint64 // by type; unknown types at 0
-	onSlow    func(name string, dropped uint64)
+	onSlow func(name string, dropped uint64)
 
-	mu     sync.Mutex // orders changes of list
-	closed uint64     // drops of subscriptions that are closed
-}
-
-// route is what Publish needs of a subscription, side by side in memory.
-type route struct {
-	types typeSet
-	c     chan Event
-	sub   *Subscription
+	mu        sync.Mutex        // held for a few copies at most
+	published [typeCount]uint64 // by type; unknown types at 0
+	streams   []*stream
+	subs      []*Subscription // the open ones, oldest first
+	closed    uint64          // drops of subscriptions that are closed
 }
 
 // typeSet has one bit per event type.
@@ -38,7 +29,7 @@ type Option func(*Notifier)
 
 // OnSlow calls f with a subscription's name and drops at its first drop and then
 // whenever its drops have doubled, so that a slow one cannot flood a log. f runs
-// inside Publish: it must not block.
+// inside Next, on the slow reader's goroutine.
 func OnSlow(f func(name string, dropped uint64)) Option {
 	return func(n *Notifier) { n.onSlow = f }
 }
@@ -52,33 +43,20 @@ func New(opts ...Option) *Notifier {
 	return n
 }
 
-// Publish hands e to every subscription of its type that has room and counts a
-// drop for the others. It never blocks and never allocates.
+// Publish shows e to every subscription of its type and wakes the readers that
+// had nothing to read. It never waits for a reader and never allocates.
 func (n *Notifier) Publish(e Event) {
 	if n == nil {
 		return
 	}
-	n.published[index(e.Type)].Add(1)
-	// This atomic load also keeps the look at the buffers below from moving
-	// ahead of what the caller wrote: a buffer found full is one whose reader
-	// has yet to look.
-	list := n.list.Load()
-	if list == nil {
-		return
-	}
 	bit := setOf(e.Type)
-	for _, r := range *list {
-		if r.types&bit == 0 {
-			continue
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.published[index(e.Type)]++
+	for _, s := range n.streams {
+		if s.types&bit != 0 {
+			s.push(&e)
 		}
-		if len(r.c) < cap(r.c) {
-			select {
-			case r.c <- e:
-				continue
-			default: // another publisher took the last place
-			}
-		}
-		n.drop(r.sub)
 	}
 }
 
@@ -87,13 +65,6 @@ func index(t EventType) EventType {
 		return t
 	}
 	return 0
-}
-
-func (n *Notifier) drop(s *Subscription) {
-	dropped := s.dropped.Add(1)
-	if n.onSlow != nil && dropped&(dropped-1) == 0 {
-		n.onSlow(s.name, dropped)
-	}
 }
 
 // Subscribe returns a new subscription. Without options it receives all types
@@ -106,14 +77,27 @@ func (n *Notifier) Subscribe(opts ...SubOption) *Subscription {
 	if o.types == 0 {
 		o.types = allTypes
 	}
-	c := make(chan Event, o.buffer)
-	s := &Subscription{C: c, name: o.name, n: n}
+	ready := make(chan struct{}, 1)
+	s := &Subscription{Ready: ready, ready: ready, name: o.name, room: uint64(o.buffer), n: n} //nolint:gosec // not negative, see Buffer
 	if n == nil {
 		return s
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.replace(append(slices.Clone(n.routes()), route{types: o.types, c: c, sub: s}))
+	n.subs = append(n.subs, s)
+	n.streamOf(o.types).join(s)
+	return s
+}
+
+// streamOf returns the stream of a set of types. The caller holds mu.
+func (n *Notifier) streamOf(types typeSet) *stream {
+	for _, s := range n.streams {
+		if s.types == types {
+			return s
+		}
+	}
+	s := &stream{types: types}
+	n.streams = append(n.streams, s)
 	return s
 }
 
@@ -124,19 +108,16 @@ func (n *Notifier) unsubscribe(s *Subscription) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	i := slices.IndexFunc(n.routes(), func(r route) bool { return r.sub == s })
+	i := slices.Index(n.subs, s)
 	if i < 0 {
 		return
 	}
-	n.closed += s.dropped.Load()
-	n.replace(slices.Delete(slices.Clone(n.routes()), i, i+1))
-}
-
-func (n *Notifier) routes() []route {
-	if list := n.list.Load(); list != nil {
-		return *list
+	n.subs = slices.Delete(n.subs, i, i+1)
+	s.skip()
+	n.closed += s.dropped
+	if s.stream.leave(s) {
+		n.streams = slices.DeleteFunc(n.streams, func(have *stream) bool { return have == s.stream })
 	}
-	return nil
+	s.stream = nil
+	s.calm()
 }
-
-func (n *Notifier) replace(list []route) { n.list.Store(&list) }

@@ -43,7 +43,7 @@ func TestTypesFilter(t *testing.T) {
 	for i, typ := range []notifier.EventType{notifier.Header, notifier.Data, notifier.Applied, notifier.Final, 0, 200} {
 		n.Publish(notifier.Event{Type: typ, Height: uint64(i)})
 	}
-	require.Len(t, all.C, 6)
+	require.Equal(t, 6, all.Queued())
 	notifiertest.Expect(t, headers, notifier.Header, 0)
 	notifiertest.None(t, headers)
 	notifiertest.Expect(t, heads, notifier.Applied, 2)
@@ -56,11 +56,60 @@ func TestTypesFilter(t *testing.T) {
 
 func TestBufferSizes(t *testing.T) {
 	n := notifier.New()
-	require.Equal(t, 100, cap(n.Subscribe().C))
-	require.Equal(t, 3, cap(n.Subscribe(notifier.Buffer(3)).C))
-	require.Equal(t, 1, cap(n.Subscribe(notifier.Buffer(0)).C), "an event must be able to wait")
-	require.Equal(t, 1, cap(n.Subscribe(notifier.Buffer(-1)).C))
+	subs := []*notifier.Subscription{
+		n.Subscribe(), n.Subscribe(notifier.Buffer(3)), n.Subscribe(notifier.Buffer(0)), n.Subscribe(notifier.Buffer(-1)),
+	}
+	for h := range uint64(200) {
+		n.Publish(header(h))
+	}
+	for i, room := range []int{100, 3, 0, 0} {
+		require.Equal(t, room, subs[i].Queued())
+		require.Equal(t, room, n.Stats().Subscriptions[i].Capacity)
+	}
 	require.Equal(t, uintptr(96), unsafe.Sizeof(notifier.Event{}), "documented at Buffer and Event")
+}
+
+func TestWithoutBufferThereAreOnlyWakeUps(t *testing.T) {
+	n := notifier.New()
+	sub := n.Subscribe(notifier.Buffer(0))
+	for range 3 { // for ever, although Next is never called
+		n.Publish(header(1))
+		n.Publish(header(2))
+		require.Len(t, sub.Ready, 1)
+		<-sub.Ready
+	}
+	notifiertest.None(t, sub)
+	require.Zero(t, sub.Dropped(), "what is not kept is not lost")
+}
+
+func TestEveryTokenLeadsToAnEventHoweverTheReaderReads(t *testing.T) {
+	n := notifier.New()
+	sub := n.Subscribe(notifier.Buffer(4))
+	for h := range uint64(4) {
+		n.Publish(header(h))
+	}
+	for h := range uint64(4) { // one event per token
+		<-sub.Ready
+		notifiertest.Expect(t, sub, notifier.Header, h)
+	}
+	require.Empty(t, sub.Ready)
+	n.Publish(header(4))
+	n.Publish(header(5))
+	notifiertest.Expect(t, sub, notifier.Header, 4, 5) // all of them
+	require.Empty(t, sub.Ready, "nothing is left to wake up for")
+}
+
+func TestALargerBufferKeepsWhatIsUnread(t *testing.T) {
+	n := notifier.New()
+	small := n.Subscribe(notifier.Buffer(3))
+	for h := range uint64(6) {
+		n.Publish(header(h))
+	}
+	large := n.Subscribe(notifier.Buffer(9))
+	n.Publish(header(6))
+	notifiertest.Expect(t, small, notifier.Header, 4, 5, 6)
+	notifiertest.Expect(t, large, notifier.Header, 6)
+	require.Equal(t, uint64(4), small.Dropped())
 }
 
 func TestFullBufferDropsCountsAndLeavesAWakeUp(t *testing.T) {
@@ -72,7 +121,8 @@ func TestFullBufferDropsCountsAndLeavesAWakeUp(t *testing.T) {
 	}
 	require.Equal(t, uint64(3), slow.Dropped())
 	require.Zero(t, quick.Dropped())
-	notifiertest.Expect(t, slow, notifier.Header, 0, 1)
+	require.Len(t, slow.Ready, 1)
+	notifiertest.Expect(t, slow, notifier.Header, 3, 4)
 	notifiertest.None(t, slow)
 	notifiertest.Expect(t, quick, notifier.Header, 0, 1, 2, 3, 4)
 	require.Equal(t, notifier.Stats{
@@ -93,8 +143,9 @@ func TestCloseIsSilentIdempotentAndKeepsTheCount(t *testing.T) {
 	a.Close()
 	a.Close()
 	n.Publish(header(3))
-	notifiertest.Expect(t, a, notifier.Header, 1) // what lay there may still be read
 	notifiertest.None(t, a)
+	require.Empty(t, a.Ready)
+	require.Equal(t, uint64(1), a.Dropped())
 	notifiertest.Expect(t, b, notifier.Header, 1, 2, 3)
 	require.Equal(t, uint64(1), n.Stats().Dropped)
 	require.Len(t, n.Stats().Subscriptions, 1)
@@ -125,9 +176,14 @@ func TestOnSlowNamesTheSubscriberAtEachDoubling(t *testing.T) {
 		require.Equal(t, "sleepy", name)
 		reports = append(reports, dropped)
 	}))
-	n.Subscribe(notifier.Name("sleepy"), notifier.Buffer(4))
+	sleepy := n.Subscribe(notifier.Name("sleepy"), notifier.Buffer(4))
 	n.Subscribe(notifier.Name("awake"))
-	for range 4 + 20 {
+	for range 4 {
+		n.Publish(header(1))
+	}
+	for range 20 {
+		n.Publish(header(1))
+		notifiertest.Next(t, sleepy)
 		n.Publish(header(1))
 	}
 	require.Equal(t, []uint64{1, 2, 4, 8, 16}, reports)
@@ -146,8 +202,7 @@ func TestOneGoroutinesEventsArriveInOrder(t *testing.T) {
 	}
 	wg.Wait()
 	next := map[notifier.EventType]uint64{}
-	for range len(sub.C) {
-		e := <-sub.C
+	for e, ok := sub.Next(); ok; e, ok = sub.Next() {
 		require.Equal(t, next[e.Type], e.Height)
 		next[e.Type]++
 	}
@@ -175,7 +230,7 @@ func TestPublishSubscribeAndCloseConcurrently(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	require.Len(t, keeper.C, 6000)
+	require.Equal(t, 6000, keeper.Queued())
 	require.Len(t, n.Stats().Subscriptions, 1)
 }
 
@@ -215,11 +270,13 @@ func raiseAndFollow(t *testing.T, buffer int) (dropped uint64) {
 func TestPublishAllocatesNothing(t *testing.T) {
 	n := notifier.New(notifier.OnSlow(func(string, uint64) {}))
 	room := n.Subscribe(notifier.Buffer(2000))
+	waiting := n.Subscribe(notifier.Buffer(0))
 	full := n.Subscribe(notifier.Buffer(1))
 	n.Subscribe(notifier.Types(notifier.Final))
 	require.Zero(t, testing.AllocsPerRun(1000, func() { n.Publish(data(1)) }))
 	require.NotZero(t, full.Dropped())
 	require.Zero(t, room.Dropped())
+	require.Len(t, waiting.Ready, 1)
 }
 
 func TestNames(t *testing.T) {

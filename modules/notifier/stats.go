@@ -15,25 +15,25 @@ type SubscriptionStats struct {
 	Dropped  uint64
 }
 
-// Stats returns a snapshot. Events published meanwhile may be in parts of it.
+// Stats returns a snapshot.
 func (n *Notifier) Stats() Stats {
 	st := Stats{Published: make(map[EventType]uint64, typeCount)}
 	if n == nil {
 		return st
 	}
-	for t := range n.published {
-		if c := n.published[t].Load(); c > 0 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for t, c := range n.published {
+		if c > 0 {
 			st.Published[EventType(t)] = c
 		}
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	st.Dropped = n.closed
-	for _, r := range n.routes() {
-		dropped := r.sub.Dropped()
+	for _, s := range n.subs {
+		dropped := s.dropped + s.lost()
 		st.Dropped += dropped
 		st.Subscriptions = append(st.Subscriptions, SubscriptionStats{
-			Name: r.sub.name, Queued: len(r.c), Capacity: cap(r.c), Dropped: dropped,
+			Name: s.name, Queued: int(s.queued()), Capacity: int(s.room), Dropped: dropped, //nolint:gosec // of an int, see Buffer
 		})
 	}
 	return st

@@ -24,7 +24,7 @@ func New(p Params) *Referee { return &Referee{p} }
 
 // Run works until ctx ends, or the node has to stop.
 func (r *Referee) Run(ctx context.Context) error {
-	sub := r.p.Notifier.Subscribe(notifier.Types(notifier.Conflict), notifier.Buffer(1), notifier.Name("referee"))
+	sub := r.p.Notifier.Subscribe(notifier.Types(notifier.Conflict), notifier.Buffer(0), notifier.Name("referee"))
 	defer sub.Close()
 	for {
 		if err := r.p.Halted(); err != nil {
@@ -33,7 +33,7 @@ func (r *Referee) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-sub.C:
+		case <-sub.Ready:
 		}
 		for _, wake := range r.p.Wake {
 			wake()

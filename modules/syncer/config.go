@@ -14,7 +14,7 @@ type Config struct {
 	// behind, two fetches are in memory: one with the sink, one read ahead.
 	MaxBlocks int `koanf:"max_blocks"`
 	// EventBuffer is how many unread events each of the two subscriptions holds,
-	// at 96 bytes each. More than that are dropped, which costs nothing.
+	// at 96 bytes each. Beyond that the oldest are dropped, which costs nothing.
 	EventBuffer int `koanf:"event_buffer"`
 	// RetryMin and RetryMax bound the wait after a failure; it doubles from one
 	// to the other.

@@ -15,8 +15,8 @@ const maxLinks = 128
 // fill the other's buffer.
 type inbox struct {
 	headers, data *notifier.Subscription
-	// The channels beside the subscriptions let select pass over a missing one.
-	headerC, dataC <-chan notifier.Event
+	// dataReady is nil where there is no subscription: select passes over it.
+	dataReady <-chan struct{}
 
 	origins origins
 	traced  bool
@@ -29,10 +29,9 @@ func (s *Syncer) openInbox() inbox {
 		return s.events.Subscribe(notifier.Types(t), notifier.Name("syncer/"+t.String()), notifier.Buffer(s.cfg.EventBuffer))
 	}
 	in := inbox{traced: s.tracing.on(), headers: subscribe(notifier.Header)}
-	in.headerC = in.headers.C
 	if s.data != nil {
 		in.data = subscribe(notifier.Data)
-		in.dataC = in.data.C
+		in.dataReady = in.data.Ready
 	}
 	return in
 }
@@ -44,14 +43,12 @@ func (in *inbox) close() {
 	}
 }
 
-// wait returns true at the first event or when the timer fires, and false when
-// ctx ends.
+// wait returns true when there may be an event or when the timer fires, and false
+// when ctx ends.
 func (in *inbox) wait(ctx context.Context, timer <-chan time.Time) bool {
 	select {
-	case e := <-in.headerC:
-		in.hear(e)
-	case e := <-in.dataC:
-		in.hear(e)
+	case <-in.headers.Ready:
+	case <-in.dataReady:
 	case <-timer:
 	case <-ctx.Done():
 		return false
@@ -61,16 +58,24 @@ func (in *inbox) wait(ctx context.Context, timer <-chan time.Time) bool {
 
 // drain takes the events that are there now and returns how many.
 func (in *inbox) drain() uint64 {
-	n := len(in.headerC) + len(in.dataC)
-	for range n {
-		select {
-		case e := <-in.headerC:
-			in.hear(e)
-		case e := <-in.dataC:
-			in.hear(e)
-		}
+	n := in.take(in.headers)
+	if in.data != nil {
+		n += in.take(in.data)
 	}
-	return uint64(n)
+	return n
+}
+
+// take stops at what was there when it began: writers must not keep it busy.
+func (in *inbox) take(sub *notifier.Subscription) (n uint64) {
+	for range sub.Queued() {
+		e, ok := sub.Next()
+		if !ok {
+			break
+		}
+		in.hear(e)
+		n++
+	}
+	return n
 }
 
 func (in *inbox) hear(e notifier.Event) {

@@ -154,7 +154,6 @@ func (s *Syncer) advance(ctx context.Context, next, head uint64) error {
 // wait returns when there may be something new. It costs nothing meanwhile.
 func (s *Syncer) wait(ctx context.Context) {
 	if s.inbox.wait(ctx, nil) {
-		s.count.events.Add(1)
 		s.count.wakeups.Add(1)
 	}
 }

@@ -160,8 +160,7 @@ func (g *gossiper) send(ctx context.Context, chain []block.Block) (map[uint64]ti
 
 // heard returns how many milliseconds after it was sent each header was stored.
 func (g *gossiper) heard(sent map[uint64]time.Time) (took []float64) {
-	for range len(g.sub.C) {
-		e := <-g.sub.C
+	for e, ok := g.sub.Next(); ok; e, ok = g.sub.Next() {
 		if at, ok := sent[e.Height]; ok {
 			took = append(took, float64(e.Timestamp.Sub(at))/float64(time.Millisecond))
 		}

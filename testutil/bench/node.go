@@ -95,7 +95,9 @@ func (r *nodeRun) listen(lc fx.Lifecycle, n *notifier.Notifier) {
 			select {
 			case <-stop:
 				return
-			case e := <-sub.C:
+			case <-sub.Ready:
+			}
+			for e, ok := sub.Next(); ok; e, ok = sub.Next() {
 				r.mu.Lock()
 				r.commits = append(r.commits, [2]int64{int64(e.Height), e.Timestamp.UnixNano()}) //nolint:gosec // a height
 				r.mu.Unlock()

@@ -11,8 +11,6 @@ import (
 	goheader "github.com/celestiaorg/go-header/store"
 	ds "github.com/ipfs/go-datastore"
 	dssync "github.com/ipfs/go-datastore/sync"
-	"github.com/libp2p/go-libp2p/core/event"
-	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
@@ -23,133 +21,11 @@ import (
 	"github.com/tandem-node/tandem/testutil/bench/report"
 )
 
-// room is how many events fit before the buffers are emptied, off the clock.
-const room = 100
-
-// bus is one way to tell many.
-type bus struct {
-	name    string
-	publish func()
-	empty   func()
-	close   func() error
-}
-
-func aHeaderEvent() notifier.Event {
-	return notifier.Event{Type: notifier.Header, Height: 1, Timestamp: time.Unix(1, 0)}
-}
-
-func notifierBus(subscribers int) (bus, error) {
-	n := notifier.New()
-	subs := make([]*notifier.Subscription, subscribers)
-	for i := range subs {
-		subs[i] = n.Subscribe(notifier.Buffer(room))
-	}
-	return bus{
-		name: "notifier", publish: func() { n.Publish(aHeaderEvent()) },
-		empty: func() {
-			for _, s := range subs {
-				for range len(s.C) {
-					<-s.C
-				}
-			}
-		},
-	}, nil
-}
-
-// fullBus is the notifier when every subscription has an event to look at: one
-// more says nothing new to them.
-func fullBus(subscribers int) (bus, error) {
-	n := notifier.New()
-	for range subscribers {
-		n.Subscribe(notifier.Buffer(1))
-	}
-	n.Publish(aHeaderEvent())
-	return bus{name: "notifier, buffers full", publish: func() { n.Publish(aHeaderEvent()) }, empty: func() {}}, nil
-}
-
-// signalBus is the least that can wake others: an empty token each.
-func signalBus(subscribers int) (bus, error) {
-	list := make([]chan struct{}, subscribers)
-	for i := range list {
-		list[i] = make(chan struct{}, 1)
-	}
-	return bus{
-		name: "conflating signal", empty: func() {},
-		publish: func() {
-			for _, c := range list {
-				select {
-				case c <- struct{}{}:
-				default:
-				}
-			}
-		},
-	}, nil
-}
-
-func channelBus(subscribers int) (bus, error) {
-	list := make([]chan notifier.Event, subscribers)
-	for i := range list {
-		list[i] = make(chan notifier.Event, room)
-	}
-	return bus{
-		name: "channel per subscriber",
-		publish: func() {
-			for _, c := range list {
-				select {
-				case c <- aHeaderEvent():
-				default:
-				}
-			}
-		},
-		empty: func() {
-			for _, c := range list {
-				for range len(c) {
-					<-c
-				}
-			}
-		},
-	}, nil
-}
-
-func libp2pBus(subscribers int) (bus, error) {
-	b := eventbus.NewBus()
-	subs := make([]event.Subscription, subscribers)
-	closing := func() (err error) {
-		for _, s := range subs {
-			if s != nil {
-				err = errors.Join(err, s.Close())
-			}
-		}
-		return err
-	}
-	for i := range subs {
-		var err error
-		if subs[i], err = b.Subscribe(new(notifier.Event), eventbus.BufSize(room)); err != nil {
-			return bus{}, errors.Join(fmt.Errorf("eventbus: %w", err), closing())
-		}
-	}
-	emitter, err := b.Emitter(new(notifier.Event))
-	if err != nil {
-		return bus{}, errors.Join(fmt.Errorf("eventbus: %w", err), closing())
-	}
-	return bus{
-		name: "libp2p eventbus", publish: func() { _ = emitter.Emit(aHeaderEvent()) },
-		empty: func() {
-			for _, s := range subs {
-				for range len(s.Out()) {
-					<-s.Out()
-				}
-			}
-		},
-		close: func() error { return errors.Join(closing(), emitter.Close()) },
-	}, nil
-}
-
 // measurePublish counts what telling 1 to 1,000 subscribers costs, and how long
 // a consumer takes to hear of a write.
 func measurePublish(ctx context.Context, s *session) error {
 	for _, subscribers := range []int{1, 10, 100, 1000} {
-		for _, open := range []func(int) (bus, error){notifierBus, fullBus, channelBus, signalBus, libp2pBus} {
+		for _, open := range []func(int) (bus, error){notifierBus, fullBus, waitingBus, channelBus, waitingChannelBus, signalBus, libp2pBus} {
 			if err := s.publish(open, subscribers); err != nil {
 				return err
 			}
@@ -174,7 +50,8 @@ func (s *session) publish(open func(int) (bus, error), subscribers int) error {
 		"libp2p eventbus/1": "350", "libp2p eventbus/10": "2,500", "libp2p eventbus/100": "16,000",
 	}[fmt.Sprintf("%s/%d", b.name, subscribers)]
 	for range s.runs {
-		ns, allocs := perCall(b, pick(s, 300_000, 10_000)/max(subscribers, 10)) // some milliseconds each
+		calls := pick(s, 300_000, 10_000) / max(subscribers, 10) // some milliseconds each
+		ns, allocs := perCall(b, max(calls*b.batch/room, 50))
 		s.add(f, ns, noCPU)
 		if b.name == "notifier" {
 			s.add(report.Figure{Key: key + "/allocs", Name: f.Name + ": allocations", Unit: "per call"}, allocs, noCPU)
@@ -189,7 +66,7 @@ func (s *session) publish(open func(int) (bus, error), subscribers int) error {
 	return b.close()
 }
 
-// perCall publishes n times, room calls at once, and empties the buffers off the
+// perCall publishes n times, a batch at once, and empties the buffers off the
 // clock. Of all the times it takes the median: what else the machine does meanwhile
 // falls out.
 func perCall(b bus, n int) (ns, allocs float64) {
@@ -198,18 +75,18 @@ func perCall(b bus, n int) (ns, allocs float64) {
 		before, after runtime.MemStats
 		mallocs       uint64
 	)
-	for done := 0; done < n; done += room {
+	for done := 0; done < n; done += b.batch {
 		runtime.ReadMemStats(&before)
 		start := time.Now()
-		for range room {
+		for range b.batch {
 			b.publish()
 		}
-		took = append(took, float64(time.Since(start).Nanoseconds())/room)
+		took = append(took, float64(time.Since(start).Nanoseconds())/float64(b.batch))
 		runtime.ReadMemStats(&after)
 		mallocs += after.Mallocs - before.Mallocs
 		b.empty()
 	}
-	return quantile(took, half), float64(mallocs) / float64(room*len(took))
+	return quantile(took, half), float64(mallocs) / float64(b.batch*len(took))
 }
 
 // hearing measures from the begin of an Append to the moment a goroutine that
@@ -302,7 +179,9 @@ func byNotifier(ctx context.Context) (hearer, error) {
 		name: "store and notifier", store: instrumented.Wrap[*block.SignedHeader](store.Headers(), n, notifier.Header),
 		wait: func(ctx context.Context, _ uint64) error {
 			select {
-			case <-sub.C:
+			case <-sub.Ready:
+				for ok := true; ok; _, ok = sub.Next() {
+				}
 				return nil
 			case <-ctx.Done():
 				return ctx.Err()

@@ -23,12 +23,16 @@ func Next(tb TB, sub *notifier.Subscription) notifier.Event {
 	tb.Helper()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
-	select {
-	case e := <-sub.C:
-		return e
-	case <-timer.C:
-		tb.Fatalf("no event on subscription %q after %s", sub.Name(), patience)
-		return notifier.Event{}
+	for {
+		if e, ok := sub.Next(); ok {
+			return e
+		}
+		select {
+		case <-sub.Ready:
+		case <-timer.C:
+			tb.Fatalf("no event on subscription %q after %s", sub.Name(), patience)
+			return notifier.Event{}
+		}
 	}
 }
 
@@ -46,12 +50,10 @@ func Expect(tb TB, sub *notifier.Subscription, t notifier.EventType, heights ...
 	return last
 }
 
-// None fails when an event lies in the subscription's buffer.
+// None fails when there is an unread event.
 func None(tb TB, sub *notifier.Subscription) {
 	tb.Helper()
-	select {
-	case e := <-sub.C:
+	if e, ok := sub.Next(); ok {
 		tb.Fatalf("unexpected event %s %d", e.Type, e.Height)
-	default:
 	}
 }
