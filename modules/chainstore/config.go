@@ -15,7 +15,7 @@ type Config struct {
 }
 
 // Default returns the configuration of nodes that do not produce blocks.
-func Default() Config { return Config{CacheBytes: 32 << 20, MaxRangeBytes: 8 << 20} }
+func Default() Config { return Config{CacheBytes: 16 << 20, MaxRangeBytes: 8 << 20} }
 
 // Validate names the first key that cannot be used.
 func (c Config) Validate() error {

@@ -63,7 +63,7 @@ func (db *DB) openOn(stor storage.Storage) error {
 	if err := checkLogs(stor); err != nil {
 		return &CorruptionError{Path: db.name(), Err: err}
 	}
-	l, err := leveldb.Open(&syncedStorage{stor}, db.cfg.options())
+	l, err := leveldb.Open(&syncedStorage{stor}, db.cfg.Options())
 	switch {
 	case isCorrupted(err):
 		return &CorruptionError{Path: db.name(), Err: err}

@@ -10,8 +10,6 @@ import (
 	goheader "github.com/celestiaorg/go-header/store"
 	ds "github.com/ipfs/go-datastore"
 	dsleveldb "github.com/ipfs/go-ds-leveldb"
-	"github.com/syndtr/goleveldb/leveldb/filter"
-	"github.com/syndtr/goleveldb/leveldb/opt"
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
@@ -194,10 +192,10 @@ func bareShop(_ context.Context, path string) (shop, error) {
 type plain struct{ ds.Batching }
 
 func goHeaderShop(ctx context.Context, path string) (shop, error) {
-	const buffer, cache, files, bits, batch = 16 * opt.MiB, 32 * opt.MiB, 256, 10, 64
-	d, err := dsleveldb.NewDatastore(path, &dsleveldb.Options{
-		NoSync: true, WriteBuffer: buffer, BlockCacheCapacity: cache, OpenFilesCacheCapacity: files, Filter: filter.NewBloomFilter(bits),
-	})
+	const batch = 64
+	options := dsleveldb.Options(*leveldb.Default().Options())
+	options.NoSync = true
+	d, err := dsleveldb.NewDatastore(path, &options)
 	if err != nil {
 		return shop{}, fmt.Errorf("go-header: %w", err)
 	}
