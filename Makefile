@@ -8,6 +8,8 @@ TOOLS       := $(CACHE)/bin
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 FUZZTIME    ?= 20s
+SEED        ?= 1
+SEEDS       ?= 1000
 COUNT       ?= 20
 BENCH       ?= .
 # Packages whose goroutines share state: what the race detector is for.
@@ -19,7 +21,7 @@ GEN_GO      := $(TOOLS)/protoc-gen-go-v1.36.12
 GEN_CONNECT := $(TOOLS)/protoc-gen-connect-go-v1.21.1
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race e2e smoke stress lint fmt generate bench profile microbench fuzz cover graph check clean tools
+.PHONY: help build run test race simulate e2e smoke stress lint fmt generate bench profile microbench fuzz cover graph check clean tools
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,11 +38,14 @@ test: ## run the tests
 race: ## run the concurrent packages under the race detector
 	$(GO) test -race -short $(CONCURRENT)
 
-e2e: build ## run the scenarios with real processes: kill, restart, outages, wrong input
+e2e: build ## run the scenarios with real processes: kill, restart, outages, wrong input, attacks
 	TANDEM_BINARY=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags e2e -timeout 20m ./cmd/tandem/...
 
 smoke: build ## run the devnet unattended and check that all nodes agree
 	./$(BIN) devnet --dir $(CACHE)/smoke --fresh --for 20s
+
+simulate: ## run random trouble and attacks in virtual time, SEEDS schedules from SEED on
+	$(GO) test -count=1 -timeout 60m -run '^TestSimulation$$' ./testutil/testnet -sim.seed $(SEED) -sim.runs $(SEEDS)
 
 stress: ## run the tests of the concurrent packages COUNT times in random order
 	$(GO) test -race -short -count=$(COUNT) -shuffle=on -failfast $(CONCURRENT)

@@ -83,6 +83,11 @@ func launch(t *testing.T, name string, args ...string) *process {
 	t.Helper()
 	path, err := binary()
 	require.NoError(t, err)
+	return launchFile(t, path, name, args...)
+}
+
+func launchFile(t *testing.T, path, name string, args ...string) *process {
+	t.Helper()
 	p := &process{name: name, done: make(chan struct{}), changed: make(chan struct{})}
 	p.cmd = exec.Command(path, args...)
 	p.cmd.Stdout, p.cmd.Stderr = p, p

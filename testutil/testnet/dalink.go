@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
+	"time"
 
 	"github.com/tandem-node/tandem/modules/da"
 )
@@ -15,6 +17,8 @@ type daLink struct {
 	client da.Client // set at each start
 
 	mu    sync.Mutex
+	noise Noise
+	rand  *rand.Rand
 	life  context.Context //nolint:containedctx // ends calls that are under way when the link is cut
 	sever context.CancelFunc
 }
@@ -23,6 +27,13 @@ func newDALink() *daLink {
 	l := new(daLink)
 	l.restore()
 	return l
+}
+
+// again is the same link for the next run.
+func (l *daLink) again() *daLink {
+	next := newDALink()
+	next.noise, next.rand = l.noise, l.rand
+	return next
 }
 
 // errCut is what a node sees whose way to DA is cut.
@@ -54,11 +65,46 @@ func over[T any](ctx context.Context, l *daLink, call func(context.Context) (T, 
 	callCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(life, cancel)() //nolint:contextcheck // the second context ends the call as well
+	copies, delay := l.fate()
+	if err := pause(callCtx, delay); err != nil || copies == 0 {
+		var none T
+		return none, errLost
+	}
 	out, err := call(callCtx)
 	if err != nil && life.Err() != nil && ctx.Err() == nil && !errors.Is(err, da.ErrUnknown) {
 		err = errCut
 	}
 	return out, err
+}
+
+// errLost is what a node sees of a call that noise has swallowed.
+var errLost = fmt.Errorf("%w: the call is lost", da.ErrUnavailable)
+
+// fate draws what becomes of a call. None that changes something is made twice.
+func (l *daLink) fate() (copies int, delay time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.noise.draw(l.rand)
+}
+
+func (l *daLink) setNoise(n Noise, seed uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.noise, l.rand = n, rand.New(rand.NewPCG(seed, 3)) //nolint:gosec // repeatable, not secret
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err() //nolint:wrapcheck // the context's own
+	}
 }
 
 // Head implements da.Client.
@@ -71,7 +117,13 @@ func (l *daLink) HeaderAt(ctx context.Context, height uint64) (da.Head, error) {
 
 // Blobs implements da.Client.
 func (l *daLink) Blobs(ctx context.Context, height uint64, namespaces ...da.Namespace) ([]da.Blob, error) {
-	return over(ctx, l, func(ctx context.Context) ([]da.Blob, error) { return l.client.Blobs(ctx, height, namespaces...) })
+	return over(ctx, l, func(ctx context.Context) ([]da.Blob, error) {
+		blobs, err := l.client.Blobs(ctx, height, namespaces...)
+		if copies, _ := l.fate(); copies > 1 {
+			blobs = append(blobs, blobs...)
+		}
+		return blobs, err //nolint:wrapcheck // a pass-through
+	})
 }
 
 // Submit implements da.Client.

@@ -31,6 +31,8 @@ type Net struct {
 	nodes  []*Node
 	signed *signatures
 	skipDA bool
+	// strangers is how many hosts there are that are no nodes.
+	strangers int
 }
 
 // settings of a Net.
@@ -107,6 +109,9 @@ func (n *Net) startDA() {
 // AllowDoubleSigning is for tests with more than one sequencer: all of them sign
 // with the proposer's key.
 func (n *Net) AllowDoubleSigning() { n.signed.free = true }
+
+// Config returns the config that nodes have by the options of the Net.
+func (n *Net) Config() app.Config { return n.config(app.RoleFull) }
 
 // config is the config of a node, before the node's own options.
 func (n *Net) config(role app.Role) app.Config {

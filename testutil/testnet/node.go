@@ -3,7 +3,6 @@ package testnet
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"testing/synctest"
 	"time"
@@ -34,6 +33,7 @@ type Node struct {
 	app     *fx.App
 	port    *port
 	signer  *recordedSigner
+	trip    *tripwire
 	tracing *telemetry.Tracing
 }
 
@@ -47,6 +47,8 @@ type spec struct {
 	outer   []fx.Option
 	inner   []fx.Option
 	idle    bool
+	// tripwire puts a tripwire into the stores.
+	tripwire bool
 }
 
 // NodeOption changes a node.
@@ -162,6 +164,11 @@ func (x *Node) Start(opts ...NodeOption) {
 	x.port = &port{wires: x.net.wires}
 	setup := x.setup(s)
 	x.Parts = Parts{}
+	x.trip = x.newTripwire()
+	if s.tripwire {
+		outer, inner := x.tripwires()
+		s.outer, s.inner = append(s.outer, outer), append(s.inner, inner)
+	}
 	x.app = fx.New(
 		app.Node(setup, append(x.inner(s), s.inner...)...),
 		fx.Replace(x.port.options()),
@@ -216,7 +223,7 @@ func (x *Node) inner(s spec) []fx.Option {
 		out = append(out, fx.Decorate(func(e execution.Executor) execution.Executor {
 			x.Executor = e
 			if c, ok := e.(complete); ok {
-				x.Probe = newProbe(x.net.t, x.Name(), c)
+				x.Probe = newProbe(x.net.t, x.Name(), c, x.trip.pass)
 				return x.Probe
 			}
 			return e
@@ -259,20 +266,21 @@ func (x *Node) Crash() {
 	t := x.net.t
 	t.Helper()
 	require.True(t, x.Running(), "%s does not run", x.Name())
-	synctest.Wait() // nobody writes while the files are copied
-	x.port.dead.Store(true)
-	x.signer.dead.Store(true)
-	x.da.cut()
-	x.homes++
-	next := fmt.Sprintf("%s-%d", filepath.Join(filepath.Dir(x.home), "home"), x.homes)
-	require.NoError(t, os.CopyFS(next, os.DirFS(x.home)))
+	next, _ := x.trip.grave()
+	if next == "" {
+		synctest.Wait() // nobody writes while the files are copied
+		x.silence()
+		next = x.nextHome()
+		require.NoError(t, copyHome(next, x.home))
+	}
 	// The process has to end, but nothing it still does counts: nobody hears it
 	// and its home is left behind.
 	if err := x.stop(); err != nil {
 		t.Errorf("end of %s: %v", x.Name(), err)
 	}
 	x.home = next
-	x.da = newDALink()
+	x.homes++
+	x.da = x.da.again()
 }
 
 // Restart is Stop and Start.

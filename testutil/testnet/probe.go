@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/execution"
@@ -37,6 +38,9 @@ type Probe struct {
 	fail     func(height uint64) error
 	before   *hold
 	after    *hold
+	slow     time.Duration // of each execution
+	final    uint64        // last height announced as final, 0 before the first
+	step     func()        // called around each execution
 }
 
 // hold stops the execution of one height.
@@ -46,9 +50,16 @@ type hold struct {
 	release chan struct{}
 }
 
-func newProbe(tb testing.TB, name string, e complete) *Probe {
+func newProbe(tb testing.TB, name string, e complete, step func()) *Probe {
 	tb.Helper()
-	return &Probe{complete: e, t: tb, name: name, executed: map[uint64]int{}}
+	return &Probe{complete: e, t: tb, name: name, executed: map[uint64]int{}, step: step}
+}
+
+// Slow makes each execution take a while; 0 ends that.
+func (p *Probe) Slow(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.slow = d
 }
 
 // Fail makes ExecuteTxs fail where f returns an error; nil ends that.
@@ -108,8 +119,12 @@ func (p *Probe) Executions(height uint64) int {
 // ExecuteTxs implements execution.Executor.
 func (p *Probe) ExecuteTxs(ctx context.Context, e block.Execution) (block.ExecResult, error) {
 	p.mu.Lock()
-	fail, before := p.fail, p.before
+	fail, before, slow := p.fail, p.before, p.slow
 	p.mu.Unlock()
+	p.step()
+	if err := pause(ctx, slow); err != nil {
+		return block.ExecResult{}, err
+	}
 	if err := before.wait(ctx, e.Height); err != nil {
 		return block.ExecResult{}, err
 	}
@@ -129,7 +144,22 @@ func (p *Probe) ExecuteTxs(ctx context.Context, e block.Execution) (block.ExecRe
 	if n > 1 {
 		p.t.Errorf("%s executed block %d %d times", p.name, e.Height, n)
 	}
+	p.step()
 	return r, after.wait(ctx, e.Height)
+}
+
+// SetFinal implements execution.Executor: each height once, in order.
+func (p *Probe) SetFinal(ctx context.Context, height uint64) error {
+	err := p.complete.SetFinal(ctx, height)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil {
+		if p.final != 0 && height != p.final+1 {
+			p.t.Errorf("%s was told that %d is final after %d", p.name, height, p.final)
+		}
+		p.final = height
+	}
+	return err //nolint:wrapcheck // a pass-through
 }
 
 // Rollback implements execution.Rollbacker: what was undone may come again.

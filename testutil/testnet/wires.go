@@ -1,7 +1,9 @@
 package testnet
 
 import (
+	"bytes"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -26,6 +28,16 @@ type wires struct {
 	mu    sync.Mutex
 	cut   map[[2]string]bool // by IP, in both directions
 	alone map[string]bool
+	noise Noise
+	rand  *rand.Rand
+}
+
+// Noise is how unreliable a source is. Shares are of 1.
+type Noise struct {
+	Drop, Duplicate float64
+	// Delay is the longest a packet or call is held back; those that are held for
+	// different times change their order.
+	Delay time.Duration
 }
 
 // bandwidth of every node, in bits per second: enough not to matter.
@@ -36,6 +48,7 @@ func newWires(latency time.Duration) *wires {
 		net:   &simnet.Simnet{LatencyFunc: simnet.StaticLatency(latency), Logger: slog.New(slog.DiscardHandler)},
 		cut:   map[[2]string]bool{},
 		alone: map[string]bool{},
+		rand:  rand.New(rand.NewPCG(0, 0)), //nolint:gosec // repeatable, not secret
 	}
 	w.net.Start()
 	return w
@@ -104,7 +117,48 @@ func (e *endpoint) WriteTo(b []byte, to net.Addr) (int, error) {
 	if e.port.dead.Load() || ok && e.port.wires.severed(e.from, udp.IP.String()) {
 		return len(b), nil
 	}
-	return e.SimConn.WriteTo(b, to)
+	copies, delay := e.port.wires.fate()
+	for range copies {
+		if delay == 0 {
+			if n, err := e.SimConn.WriteTo(b, to); err != nil {
+				return n, err //nolint:wrapcheck // a pass-through
+			}
+			continue
+		}
+		late := bytes.Clone(b)
+		time.AfterFunc(delay, func() { _, _ = e.SimConn.WriteTo(late, to) }) // the socket may be closed by then
+	}
+	return len(b), nil
+}
+
+// fate draws what becomes of a packet.
+func (w *wires) fate() (copies int, delay time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.noise.draw(w.rand)
+}
+
+func (n Noise) draw(r *rand.Rand) (copies int, delay time.Duration) {
+	if n == (Noise{}) {
+		return 1, 0
+	}
+	if n.Delay > 0 {
+		delay = time.Duration(r.Int64N(int64(n.Delay)))
+	}
+	switch x := r.Float64(); {
+	case x < n.Drop:
+		return 0, 0
+	case x < n.Drop+n.Duplicate:
+		return 2, delay
+	}
+	return 1, delay
+}
+
+// setNoise makes all links unreliable, by the seed.
+func (w *wires) setNoise(n Noise, seed uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.noise, w.rand = n, rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // repeatable, not secret
 }
 
 func (w *wires) severed(from, to string) bool {
