@@ -150,6 +150,7 @@ func (s *schedule) twoStories() {
 	n.Logs.Allow("the proposer signed two headers for one height", "header on da differs from the stored one",
 		"rolling back to follow da", "rolled back to follow da", "chain store truncated", "conflicting items",
 		"header differs from the one on da", "finishing a rollback that was cut short",
+		"sync step failed, trying again",
 		// Who is told the other story by its own follower does not know which to tell on.
 		"worker failed, the node stops")
 	peers := n.Sequencer(testnet.Name("peers"), testnet.Tripwire())

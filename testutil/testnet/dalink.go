@@ -17,6 +17,7 @@ type daLink struct {
 	client da.Client // set at each start
 
 	mu    sync.Mutex
+	dead  bool // the process is gone: nothing restores its link
 	noise Noise
 	rand  *rand.Rand
 	life  context.Context //nolint:containedctx // ends calls that are under way when the link is cut
@@ -45,10 +46,18 @@ func (l *daLink) cut() {
 	l.sever()
 }
 
+// kill cuts the link for good.
+func (l *daLink) kill() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dead = true
+	l.sever()
+}
+
 func (l *daLink) restore() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.life == nil || l.life.Err() != nil {
+	if !l.dead && (l.life == nil || l.life.Err() != nil) {
 		l.life, l.sever = context.WithCancel(context.Background())
 	}
 }

@@ -269,8 +269,8 @@ func (x *Node) Crash() {
 	next, _ := x.trip.grave()
 	if next == "" {
 		synctest.Wait() // nobody writes while the files are copied
-		x.silence()
-		next = x.nextHome()
+		x.trip.silence()
+		next = x.trip.to
 		require.NoError(t, copyHome(next, x.home))
 	}
 	// The process has to end, but nothing it still does counts: nobody hears it

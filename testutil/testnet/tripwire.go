@@ -43,7 +43,8 @@ func (x *Node) Dead() bool {
 
 // tripwire is that of one run of a node.
 type tripwire struct {
-	die func() (home string, err error)
+	silence  func() // nothing the run still does is seen by anybody
+	from, to string
 
 	mu    sync.Mutex
 	left  int
@@ -77,26 +78,19 @@ func (t *tripwire) pass() {
 		return
 	}
 	t.fired = true
-	if home, err := t.die(); err == nil {
-		t.home = home
+	t.silence()
+	if copyHome(t.to, t.from) == nil {
+		t.home = t.to
 	}
-}
-
-// silence makes the run unheard from now on: its process is gone.
-func (x *Node) silence() {
-	x.port.dead.Store(true)
-	x.signer.dead.Store(true)
-	x.da.cut()
 }
 
 // newTripwire is for the run that begins.
 func (x *Node) newTripwire() *tripwire {
-	port, key, link, from, to := x.port, x.signer, x.da, x.home, x.nextHome()
-	return &tripwire{die: func() (string, error) {
+	port, key, link := x.port, x.signer, x.da
+	return &tripwire{from: x.home, to: x.nextHome(), silence: func() {
 		port.dead.Store(true)
 		key.dead.Store(true)
-		link.cut()
-		return to, copyHome(to, from)
+		link.kill()
 	}}
 }
 
