@@ -277,7 +277,7 @@ func hang(_ string, _ http.ResponseWriter, r *http.Request) { <-r.Context().Done
 
 func TestDeadlines(t *testing.T) {
 	cfg := testConfig(newEndpoint(t, hang).URL)
-	cfg.HeadTimeout, cfg.ReadTimeout, cfg.RequestTimeout = 30*time.Millisecond, 30*time.Millisecond, 30*time.Millisecond
+	cfg.HeadTimeout, cfg.ReadTimeout, cfg.RequestTimeout = 30*time.Millisecond, 30*time.Millisecond, sending
 	c := newTestClient(t, cfg)
 	_, err := c.Head(t.Context())
 	require.ErrorIs(t, err, ErrUnavailable)

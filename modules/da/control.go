@@ -145,10 +145,11 @@ func (s *Server) apply(c Control) error {
 	if c.Outage == nil {
 		return nil
 	}
+	var last time.Duration
 	if c.OutageFor != nil {
-		s.endOutageAfter(time.Duration(*c.OutageFor))
+		last = time.Duration(*c.OutageFor)
 	}
-	return s.SetOutage(*c.Outage)
+	return s.setOutage(*c.Outage, last)
 }
 
 // SetBlockTime changes the time from block to block.
@@ -206,7 +207,11 @@ func (s *Server) Produce() (uint64, error) {
 
 // SetOutage begins or ends an outage. When it returns the outage is in force: with
 // OutageRefuse the port is closed, and afterwards it is open again.
-func (s *Server) SetOutage(o Outage) error {
+func (s *Server) SetOutage(o Outage) error { return s.setOutage(o, 0) }
+
+// setOutage begins or ends an outage. A new one lasts for a time, unless that is
+// 0; the end of the one before it is off.
+func (s *Server) setOutage(o Outage, last time.Duration) error {
 	if !o.known() {
 		return fmt.Errorf("outage %q: want none, refuse, drop or hang", o)
 	}
@@ -215,6 +220,21 @@ func (s *Server) SetOutage(o Outage) error {
 	if s.closed || s.node == nil {
 		return errServerClosed
 	}
+	if s.reopen != nil {
+		s.reopen.Stop()
+		s.reopen = nil
+	}
+	if err := s.enforce(o); err != nil {
+		return err
+	}
+	if last > 0 {
+		s.endOutageAfter(last)
+	}
+	return nil
+}
+
+// enforce puts an outage into force. The caller holds mu.
+func (s *Server) enforce(o Outage) error {
 	s.faults.setOutage(o)
 	if o == OutageRefuse {
 		s.shut(s.session)
@@ -227,21 +247,21 @@ func (s *Server) SetOutage(o Outage) error {
 	return nil
 }
 
-// endOutageAfter ends an outage later.
+// endOutageAfter ends the present outage later. The caller holds mu.
 func (s *Server) endOutageAfter(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.reopen != nil {
-		s.reopen.Stop()
-	}
-	s.reopen = time.AfterFunc(d, func() {
-		err := s.SetOutage(OutageNone)
-		if err == nil || errors.Is(err, errServerClosed) {
+	var mine *time.Timer
+	mine = time.AfterFunc(d, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.closed || s.reopen != mine { // another outage has begun since
 			return
 		}
-		s.log.Warn("local da cannot open its port again", zap.Error(err))
-		s.endOutageAfter(reopenRetry)
+		if err := s.enforce(OutageNone); err != nil {
+			s.log.Warn("local da cannot open its port again", zap.Error(err))
+			s.endOutageAfter(reopenRetry)
+		}
 	})
+	s.reopen = mine
 }
 
 // Status tells where the chain and the switches are.

@@ -3,6 +3,7 @@ package da
 import (
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -11,13 +12,16 @@ import (
 func TestOutages(t *testing.T) {
 	s, _ := startServer(t, testServerConfig())
 	ns := NamespaceOf("a")
-	cfg := testConfig(s.URL())
-	cfg.RequestTimeout = 50 * time.Millisecond
-	network := newTestClient(t, cfg)
-	process := &localClient{server: s, timeout: cfg.RequestTimeout}
+	const brief = 50 * time.Millisecond // where nobody answers
+	process := &localClient{server: s, timeout: brief}
 	address := s.Addr()
 	for _, outage := range []Outage{OutageRefuse, OutageDrop, OutageHang} {
 		t.Run(string(outage), func(t *testing.T) {
+			cfg := testConfig(s.URL())
+			if outage == OutageHang {
+				cfg.HeadTimeout, cfg.ReadTimeout, cfg.RequestTimeout = brief, brief, sending
+			}
+			network := newTestClient(t, cfg)
 			require.NoError(t, s.SetOutage(outage))
 			for name, c := range map[string]Client{"network": network, "process": process} {
 				_, err := c.Head(t.Context())
@@ -169,12 +173,29 @@ func TestControl(t *testing.T) {
 
 	status, _ = control(`{"outage":"drop","outage_for":"20ms"}`)
 	require.Equal(t, http.StatusOK, status)
-	require.Eventually(t, func() bool { return s.Status().Outage == OutageNone }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Status().Outage == OutageNone }, time.Minute, time.Millisecond)
 
 	// The answer may be cut off with everything else, so only what follows counts.
-	s.endOutageAfter(30 * time.Millisecond)
-	require.NoError(t, s.SetOutage(OutageRefuse))
-	require.Eventually(t, func() bool { return s.Status().Outage == OutageNone }, 10*time.Second, time.Millisecond)
+	require.NoError(t, s.setOutage(OutageRefuse, 30*time.Millisecond))
+	require.Eventually(t, func() bool { return s.Status().Outage == OutageNone }, time.Minute, time.Millisecond)
 	_, err = newTestClient(t, testConfig(s.URL())).Head(t.Context())
 	require.NoError(t, err)
+}
+
+// TestOutageForEndsWithItsOutage: what was to end one outage does not end another
+// that began in the meantime.
+func TestOutageForEndsWithItsOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := bubbleServer(t)
+		require.NoError(t, s.setOutage(OutageDrop, time.Second))
+		require.NoError(t, s.SetOutage(OutageHang))
+		time.Sleep(time.Hour)
+		require.Equal(t, OutageHang, s.Status().Outage)
+		require.NoError(t, s.setOutage(OutageDrop, time.Second))
+		time.Sleep(time.Second - 1)
+		require.Equal(t, OutageDrop, s.Status().Outage)
+		time.Sleep(1)
+		synctest.Wait()
+		require.Equal(t, OutageNone, s.Status().Outage)
+	})
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/testutil"
 )
 
 func post(t *testing.T, url, body string, header ...string) (int, string) {
@@ -90,7 +92,7 @@ func TestHeightsRiseWithTimeOnly(t *testing.T) {
 			}
 		})
 	}
-	require.Eventually(t, func() bool { return s.Status().Pending == 8 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Status().Pending == 8 }, time.Minute, time.Millisecond)
 	require.EqualValues(t, 1, s.Status().Height)
 	produced, err := s.Produce()
 	require.NoError(t, err)
@@ -114,7 +116,7 @@ func TestAbandonedSubmitLandsAllTheSame(t *testing.T) {
 			_, err := c.Submit(ctx, NamespaceOf(name), [][]byte{[]byte("late")})
 			errs <- err
 		}()
-		require.Eventually(t, func() bool { return s.Status().Pending == 1 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return s.Status().Pending == 1 }, time.Minute, time.Millisecond)
 		cancel()
 		require.ErrorIs(t, <-errs, ErrUnknown)
 		height, err := s.Produce()
@@ -443,10 +445,10 @@ func TestStopIsQuick(t *testing.T) {
 	}()
 	events, err := c.Watch(t.Context())
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return s.Status().Pending == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Status().Pending == 1 }, time.Minute, time.Millisecond)
 	begin := time.Now()
 	stop()
-	require.Less(t, time.Since(begin), 2*time.Second)
+	testutil.Took(t, "stop", begin, 2*time.Second)
 	require.Error(t, <-errs)
 	require.Error(t, <-errs)
 	_, open := <-events

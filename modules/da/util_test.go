@@ -11,6 +11,9 @@ import (
 
 const zapWarn = zapcore.WarnLevel
 
+// sending is a deadline within which a call is surely sent, on a busy machine too.
+const sending = time.Second
+
 func newCancel(t *testing.T) (context.Context, context.CancelFunc) {
 	t.Helper()
 	return context.WithCancel(context.WithoutCancel(t.Context()))
@@ -21,7 +24,7 @@ func waitHeight(t *testing.T, s *Server, height uint64) {
 	t.Helper()
 	n, err := s.opened()
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	require.NoError(t, n.reach(ctx, height, true))
 }

@@ -21,7 +21,7 @@ import (
 
 const (
 	chainID = "c1"
-	soon    = 10 * time.Second
+	soon    = time.Minute
 )
 
 // memStore is header.Store in memory: contiguous, synchronous, conflict-true.

@@ -111,7 +111,7 @@ func TestRunLeavesNothing(t *testing.T) {
 	require.NoError(t, <-done)
 	require.NoError(t, <-done)
 	<-waiting
-	require.Less(t, time.Since(stopped), 2*time.Second)
+	testutil.Took(t, "stop", stopped, 2*time.Second)
 	require.Error(t, hx.Run(t.Context()), "once only")
 	close(silent)
 	eventually(t, func() bool { return ours() == "" }, "left behind: %s", ours())

@@ -69,7 +69,7 @@ func connected(a, b *p2p.Node) func() bool {
 }
 
 const (
-	soon = 20 * time.Second
+	soon = 2 * time.Minute
 	tick = 10 * time.Millisecond
 )
 
@@ -101,10 +101,13 @@ func TestDeadStaticPeerDelaysNothing(t *testing.T) {
 	defer func() { _ = silent.Close() }()
 	dead := "/ip4/127.0.0.1/tcp/" + port(t, silent.Addr()) + "/p2p/" + build(t, "dead", config()).ID().String()
 	live, _ := start(t, "live", config())
+	const given = 4500 * time.Millisecond // libp2p gives a silent peer on loopback 5 s
 	begin := time.Now()
 	n, _ := start(t, "n", config(dead, address(live)))
-	require.Eventually(t, connected(n, live), time.Second, tick, "the live peer does not wait for the dead one")
-	require.Less(t, time.Since(begin), 5*time.Second)
+	up := time.Since(begin)
+	require.Less(t, up, given)
+	require.Eventually(t, connected(n, live), given, tick, "the live peer does not wait for the dead one")
+	t.Logf("up after %s, connected %s later", up, time.Since(begin)-up)
 }
 
 func port(t *testing.T, a net.Addr) string {
@@ -208,7 +211,7 @@ func TestDHTFindsPeersOfTheChain(t *testing.T) {
 	hub, _ := start(t, "hub", withDHT())
 	a, _ := start(t, "a", withDHT(address(hub)))
 	b, _ := start(t, "b", withDHT(address(hub)))
-	require.Eventually(t, connected(a, b), 2*soon, tick)
+	require.Eventually(t, connected(a, b), soon, tick)
 }
 
 func TestStopsWithoutLeaks(t *testing.T) {
@@ -218,7 +221,7 @@ func TestStopsWithoutLeaks(t *testing.T) {
 	begin := time.Now()
 	stopB()
 	stopA()
-	require.Less(t, time.Since(begin), 5*time.Second)
+	testutil.Took(t, "two stops", begin, 2*time.Second)
 	require.Nil(t, a.Host())
 	require.NoError(t, a.Close(t.Context()), "closing twice is fine")
 }

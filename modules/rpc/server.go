@@ -20,6 +20,7 @@ const shutdownTime = 500 * time.Millisecond
 type Server struct {
 	p      Params
 	server *http.Server
+	grace  time.Duration
 
 	mu       sync.Mutex
 	listener net.Listener
@@ -31,7 +32,7 @@ func New(p Params) *Server {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true) // gRPC without TLS
 	c := p.Config
-	s := &Server{p: p, server: &http.Server{
+	s := &Server{p: p, grace: shutdownTime, server: &http.Server{
 		Handler: guard(http.MaxBytesHandler(routes(p), int64(c.MaxRequestBytes)), p.Log), Protocols: &protocols,
 		ReadHeaderTimeout: min(c.ReadTimeout, maxHeaderTime), ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
@@ -90,7 +91,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	case <-ctx.Done():
 	}
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.grace)
 	defer cancel()
 	if err := s.server.Shutdown(stop); err != nil {
 		_ = s.server.Close()

@@ -190,7 +190,7 @@ func TestSlowReaderIsCutOff(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := c.Write([]byte("x"))
 		return err != nil
-	}, 10*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 }
 
 func TestDefaultIsLoopback(t *testing.T) {
@@ -284,7 +284,7 @@ func TestInvariant10_StopsWithAHangingRequest(t *testing.T) {
 	silent := w.dial()
 	began := time.Now()
 	require.NoError(t, w.stop())
-	require.Less(t, time.Since(began), 2*time.Second)
+	testutil.Took(t, "stop", began, 2*time.Second)
 	require.Error(t, <-hung)
 	_, err := silent.Read(make([]byte, 1))
 	require.Error(t, err)
@@ -294,6 +294,7 @@ func TestInvariant10_StopsWithAHangingRequest(t *testing.T) {
 // A request that is nearly done gets its answer although the node stops.
 func TestStopLetsRequestsFinish(t *testing.T) {
 	w := newWorld(t)
+	w.server.SetGrace(time.Minute) // whatever else the machine does
 	w.node.enter, w.node.leave = make(chan struct{}), make(chan struct{})
 	answered := w.askStatus()
 	<-w.node.enter
@@ -307,7 +308,7 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 			_ = resp.Body.Close()
 		}
 		return err != nil
-	}, 5*time.Second, time.Millisecond)
+	}, 30*time.Second, time.Millisecond)
 	close(w.node.leave)
 	require.NoError(t, <-answered)
 	require.NoError(t, <-stopped)
@@ -333,5 +334,5 @@ func TestModuleServesFromStartToStop(t *testing.T) {
 	require.Equal(t, http.StatusOK, resp.StatusCode)
 	began := time.Now()
 	app.RequireStop()
-	require.Less(t, time.Since(began), 2*time.Second)
+	testutil.Took(t, "stop", began, 2*time.Second)
 }

@@ -33,7 +33,7 @@ func TestModulesRunFromStartToStop(t *testing.T) {
 			select {
 			case at := <-r.sink.applied:
 				require.Equal(t, uint64(2), at)
-			case <-time.After(10 * time.Second):
+			case <-time.After(time.Minute):
 				t.Fatal("nothing applied")
 			}
 			require.NoError(t, app.Stop(t.Context()))

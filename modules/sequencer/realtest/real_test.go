@@ -8,6 +8,7 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -202,8 +203,15 @@ func TestChild(t *testing.T) {
 			}
 		}
 	}()
-	_, err = os.Stdout.WriteString("up\n")
-	require.NoError(t, err)
+	go func() {
+		for {
+			changed := n.Changed()
+			if _, err := fmt.Fprintln(os.Stdout, "at", n.State().LastHeight); err != nil {
+				return
+			}
+			<-changed
+		}
+	}()
 	require.NoError(t, n.producer(nil).Run(t.Context()))
 }
 
@@ -219,10 +227,14 @@ func TestKilledSequencer(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, child.Start())
 		lines := bufio.NewScanner(out)
-		for lines.Scan() && lines.Text() != "up" {
-			t.Log(lines.Text())
+		for seen := 0; seen < 3+life/2 && lines.Scan(); {
+			if strings.HasPrefix(lines.Text(), "at ") {
+				seen++
+			} else {
+				t.Log(lines.Text())
+			}
 		}
-		<-time.After(time.Duration(20+7*life) * time.Millisecond)
+		<-time.After(rand.N(4 * time.Millisecond)) // to kill at another point every time
 		require.NoError(t, child.Process.Kill())
 		require.Error(t, child.Wait())
 	}
