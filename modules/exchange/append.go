@@ -131,10 +131,21 @@ func (e *Exchange[H]) settle(ctx context.Context, prev, item H) (H, bool) {
 	return e.rules.mend(prev, item, heads)
 }
 
+// at returns the stored item of a height. It does not wait, as GetByHeight does:
+// the store may have been cut back since its height was read.
+func (e *Exchange[H]) at(ctx context.Context, height uint64) (H, error) {
+	items, err := e.store.GetRange(ctx, height, height+1)
+	if err != nil {
+		var none H
+		return none, err //nolint:wrapcheck // callers say what they wanted
+	}
+	return items[0], nil
+}
+
 // compare holds a checked item against the stored one of its height. It reports
 // whether they are the same; two that differ are a conflict.
 func (e *Exchange[H]) compare(ctx context.Context, got H, from peer.ID) (bool, error) {
-	have, err := e.store.GetByHeight(ctx, got.Height())
+	have, err := e.at(ctx, got.Height())
 	if err != nil {
 		return false, fmt.Errorf("%w: get %d: %w", errStore, got.Height(), err)
 	}

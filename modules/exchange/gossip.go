@@ -111,7 +111,7 @@ func (e *Exchange[H]) stored(ctx context.Context, item H) bool {
 	if item.Height() > e.store.Height() {
 		return false
 	}
-	have, err := e.store.GetByHeight(ctx, item.Height())
+	have, err := e.at(ctx, item.Height())
 	return err == nil && e.rules.same(have, item)
 }
 

@@ -2,8 +2,10 @@ package exchange
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
+	header "github.com/celestiaorg/go-header"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/stretchr/testify/require"
 
@@ -137,6 +139,30 @@ func TestGossipedConflict(t *testing.T) {
 	publish(fork.Next().Header.EncodeP2P())
 	eventually(t, func() bool { return b.ex.Stats().Gossip["ignore_fork"] == 1 }, "not judged")
 	require.EqualValues(t, 5, b.store.Height())
+}
+
+// cutBack is a store that was cut back since its height was read.
+type cutBack struct {
+	*memStore[*block.SignedHeader]
+	was uint64
+}
+
+func (s cutBack) Height() uint64 { return s.was }
+
+// A rollback may cut the store back at any moment. Nobody waits, with the lock
+// held, for what was there a moment ago.
+func TestCutBackStoreIsNotWaitedFor(t *testing.T) {
+	c := testutil.NewChain(chainID)
+	bs := c.Blocks(5, 0)
+	synctest.Test(t, func(t *testing.T) {
+		e := NewHeaders(HeaderParams{
+			Store: cutBack{newStore(testutil.Headers(bs[:2])...), 5}, Genesis: c.Genesis, Config: Default(),
+		})
+		v, err := e.place(t.Context(), bs[3].Header, "")
+		require.ErrorIs(t, err, header.ErrNotFound)
+		require.Equal(t, ignoreOld, v)
+		require.False(t, e.stored(t.Context(), bs[3].Header))
+	})
 }
 
 func TestOutOfOrderIsParked(t *testing.T) {
