@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -31,9 +33,6 @@ const (
 	daTime    = 400 * time.Millisecond
 )
 
-// networks counts the loopback networks that were given out.
-var networks atomic.Int32
-
 // world is one chain and its DA node. It has a loopback network of its own
 // (127.x.y.0/24): every node keeps its ports over restarts and no two tests or
 // runs meet.
@@ -51,11 +50,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	pid := os.Getpid()
-	w := &world{
-		t: t, dir: t.TempDir(), chain: "chain-" + strings.ToLower(t.Name()),
-		network: fmt.Sprintf("127.%d.%d", 1+pid/200%250, (pid%200+int(networks.Add(1))*7)%250),
-	}
+	w := &world{t: t, dir: t.TempDir(), chain: "chain-" + strings.ToLower(t.Name()), network: ownNetwork(t)}
 	t.Cleanup(func() {
 		for _, p := range w.procs {
 			p.kill()
@@ -69,6 +64,23 @@ func newWorld(t *testing.T) *world {
 		}
 	})
 	return w
+}
+
+// ownNetwork returns a loopback network that nobody else has until the test ends,
+// also not another run of these tests: it is taken by a port on its last address.
+func ownNetwork(t *testing.T) string {
+	t.Helper()
+	const tries, taken = 1000, ":7675"
+	for range tries {
+		network := fmt.Sprintf("127.%d.%d", 1+rand.N(250), rand.N(250))
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", network+".254"+taken)
+		if err == nil {
+			t.Cleanup(func() { _ = l.Close() })
+			return network
+		}
+	}
+	t.Fatal("no loopback network is free")
+	return ""
 }
 
 func (w *world) launch(name string, args ...string) *process {
@@ -110,8 +122,11 @@ func (d *daNode) start(flags ...string) {
 // earlier outage has to end first.
 func (d *daNode) control(body string) {
 	d.w.t.Helper()
+	// Connections that are kept from call to call end with outages and restarts,
+	// which a caller may learn in the middle of its next call.
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	eventually(d.w.t, patience, func() (bool, string) {
-		resp, err := http.Post(d.url+"/control", "application/json", strings.NewReader(body))
+		resp, err := client.Post(d.url+"/control", "application/json", strings.NewReader(body))
 		switch {
 		case errors.Is(err, syscall.ECONNREFUSED):
 			return false, err.Error()
@@ -274,6 +289,24 @@ func (n *node) finalizes(height uint64) {
 	eventually(n.w.t, patience, func() (bool, string) {
 		s := n.status()
 		return s.Heads.Final >= height, fmt.Sprintf("%s shall have %d final, has %s", n.name, height, brief(s))
+	})
+}
+
+// connects waits until the node has a peer at least.
+func (n *node) connects() {
+	n.w.t.Helper()
+	eventually(n.w.t, patience, func() (bool, string) {
+		s := n.status()
+		return s.P2P.Peers > 0, n.name + " shall have a peer: " + brief(s)
+	})
+}
+
+// isAlone waits until the node has no peer.
+func (n *node) isAlone() {
+	n.w.t.Helper()
+	eventually(n.w.t, patience, func() (bool, string) {
+		s := n.status()
+		return s.ChainID != "" && s.P2P.Peers == 0, n.name + " shall have no peers: " + brief(s)
 	})
 }
 
