@@ -12,17 +12,31 @@ import (
 	"github.com/tandem-node/tandem/testutil/testnet"
 )
 
+// allowTwoStories lets nodes say what they may have to say, in one order of events
+// or another, when the proposer signs two chains. Not allowed is that a header of
+// one of them follows nothing: each is posted in order.
+func allowTwoStories(n *testnet.Net) {
+	n.AllowDoubleSigning()
+	allowDATrouble(n)
+	n.Logs.Allow("the proposer signed two headers for one height", "header on da differs from the stored one",
+		"header differs from the one on da", "conflicting items", "peer sent a bad item", "dropping a head nobody can prove")
+}
+
+// allowRollback lets nodes roll back, and meet a store that is cut back under
+// their hands.
+func allowRollback(n *testnet.Net) {
+	n.Logs.Allow("rolling back to follow da", "rolled back to follow da", "chain store truncated", "executor is ahead, rolling back",
+		"sync step failed, trying again", "syncing failed, trying again")
+}
+
 // T1: the proposer tells peers one story and DA another. A follower of both ends
 // with the state of one that reads DA alone, and can prove what happened, also
 // after a restart.
 func TestT1_TwoStories(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := testnet.New(t)
-		n.AllowDoubleSigning()
-		n.Logs.Allow("the proposer signed two headers for one height", "header on da differs from the stored one",
-			"rolling back to follow da", "rolled back to follow da", "chain store truncated", "executor is ahead, rolling back",
-			"conflicting items", "peer sent a bad item", "header differs from the one on da", "reading from da fails; retrying",
-			"nothing can be posted to the DA layer, trying again")
+		allowTwoStories(n)
+		allowRollback(n)
 		peers := n.Sequencer(testnet.Name("peers"))
 		peers.CutDA()
 		full := n.Full(testnet.Name("full"), testnet.Peers(peers))
@@ -67,10 +81,8 @@ func TestT1_TwoStories(t *testing.T) {
 func TestT1_TwoStoriesHalt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := testnet.New(t, testnet.Config(func(c *app.Config) { c.Pipeline.Conflict = pipeline.PolicyHalt }))
-		n.AllowDoubleSigning()
-		n.Logs.Allow("the proposer signed two headers for one height", "header on da differs from the stored one",
-			"worker failed, the node stops", "header differs from the one on da", "reading from da fails; retrying",
-			"nothing can be posted to the DA layer, trying again")
+		allowTwoStories(n)
+		n.Logs.Allow("worker failed, the node stops")
 		peers := n.Sequencer(testnet.Name("peers"))
 		peers.CutDA()
 		full := n.Full(testnet.Name("full"), testnet.Peers(peers))
