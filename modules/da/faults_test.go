@@ -194,7 +194,7 @@ func TestOutageForEndsWithItsOutage(t *testing.T) {
 		require.NoError(t, s.setOutage(OutageDrop, time.Second))
 		time.Sleep(time.Second - 1)
 		require.Equal(t, OutageDrop, s.Status().Outage)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		require.Equal(t, OutageNone, s.Status().Outage)
 	})
