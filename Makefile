@@ -12,6 +12,8 @@ SEED        ?= 1
 SEEDS       ?= 1000
 COUNT       ?= 20
 BENCH       ?= .
+# For all tests of a package. It ends what hangs, also on a slow machine.
+TIMEOUT     ?= 30m
 # Packages whose goroutines share state: what the race detector is for.
 CONCURRENT  := ./app/... ./modules/... ./telemetry/... ./testutil/...
 
@@ -33,13 +35,13 @@ run: build ## run a whole chain on this machine: DA, sequencer, two followers
 	./$(BIN) devnet $(ARGS)
 
 test: ## run the tests
-	$(GO) test ./...
+	$(GO) test -timeout $(TIMEOUT) ./...
 
 race: ## run the concurrent packages under the race detector
-	$(GO) test -race -short $(CONCURRENT)
+	$(GO) test -race -short -timeout $(TIMEOUT) $(CONCURRENT)
 
 e2e: build ## run the scenarios with real processes: kill, restart, outages, wrong input, attacks
-	TANDEM_BINARY=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags e2e -timeout 20m ./cmd/tandem/...
+	TANDEM_BINARY=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags e2e -timeout $(TIMEOUT) ./cmd/tandem/...
 
 smoke: build ## run the devnet unattended and check that all nodes agree
 	./$(BIN) devnet --dir $(CACHE)/smoke --fresh --for 20s
@@ -48,7 +50,7 @@ simulate: ## run random trouble and attacks in virtual time, SEEDS schedules fro
 	$(GO) test -count=1 -timeout 60m -run '^TestSimulation$$' ./testutil/testnet -sim.seed $(SEED) -sim.runs $(SEEDS)
 
 stress: ## run the tests of the concurrent packages COUNT times in random order
-	$(GO) test -race -short -count=$(COUNT) -shuffle=on -failfast $(CONCURRENT)
+	$(GO) test -race -short -count=$(COUNT) -shuffle=on -failfast -timeout 0 $(CONCURRENT)
 
 lint: $(GOLANGCI) ## check style, design rules and correctness
 	$(GOLANGCI) run ./...

@@ -39,14 +39,16 @@ func allowed() map[string][]string {
 }
 
 type listed struct {
-	ImportPath string
-	Imports    []string
-	GoFiles    []string
+	ImportPath   string
+	Imports      []string
+	TestImports  []string
+	XTestImports []string
+	GoFiles      []string
 }
 
 func packages(t *testing.T) []listed {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,GoFiles", "./...")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,TestImports,XTestImports,GoFiles", "./...")
 	cmd.Dir = ".."
 	out, err := cmd.Output()
 	require.NoError(t, err)
@@ -87,6 +89,20 @@ func TestImportRules(t *testing.T) {
 		}
 	}
 	require.Equal(t, len(rules), seen, "the table names packages that do not exist")
+}
+
+// TestBubblesAreSafe: whoever tests in bubbles imports what keeps them from
+// crashing under the race detector.
+func TestBubblesAreSafe(t *testing.T) {
+	bubbles := 0
+	for _, p := range packages(t) {
+		imports := slices.Concat(p.Imports, p.TestImports, p.XTestImports)
+		if slices.Contains(imports, "testing/synctest") {
+			bubbles++
+			require.Contains(t, imports, module+"testutil/bubble", "%s: see its documentation", p.ImportPath)
+		}
+	}
+	require.NotZero(t, bubbles)
 }
 
 // TestGoleveldbIsPinned: the version is one without known faults; a dependency

@@ -25,7 +25,7 @@ import (
 
 const (
 	// soon is longer than anything here takes, on a busy machine too.
-	soon = 30 * time.Second
+	soon = 3 * time.Minute
 	// century is the trusting period and the pruning window of ev-node.
 	century = 99 * 365 * 24 * time.Hour
 	// maxGossip is the largest message ev-node takes.

@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/da"
 	"github.com/tandem-node/tandem/testutil"
+	_ "github.com/tandem-node/tandem/testutil/bubble" // every Net is in one
 )
 
 // Net is a chain, its DA layer and its nodes.
@@ -70,7 +71,6 @@ const daAddress = "http://in-process"
 // before anything else, with the bubble's t.
 func New(tb testing.TB, opts ...Option) *Net {
 	tb.Helper()
-	oneProcessor()
 	testutil.LeaksInBubble(tb)
 	n := &Net{
 		t: tb, dir: tb.TempDir(), cfg: settings{blockTime: time.Second, daTime: 2 * time.Second, latency: 5 * time.Millisecond},
