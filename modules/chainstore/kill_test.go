@@ -134,8 +134,10 @@ func (w *killWriter) round(ctx context.Context) error {
 // promised follows the writer's report: what must be there after the kill.
 type promised struct{ headers, data, state uint64 }
 
-func (p *promised) read(lines io.Reader) error {
-	for sc := bufio.NewScanner(lines); sc.Scan(); {
+func (p *promised) read(lines io.Reader, seen func(line int)) error {
+	sc := bufio.NewScanner(lines)
+	for line := 1; sc.Scan(); line++ {
+		seen(line)
 		what, number, _ := strings.Cut(sc.Text(), " ")
 		height, err := strconv.ParseUint(number, 10, 64)
 		if err != nil {
@@ -172,7 +174,8 @@ func TestKilledWriterLeavesAPrefix(t *testing.T) {
 	}
 }
 
-// killAWriter lets a writer work for a random while after its first report.
+// killAWriter lets a writer report a random number of writes and kills it a moment
+// later. Its pace does not matter.
 func killAWriter(t *testing.T, path, sync string, want *promised) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$")
@@ -182,12 +185,12 @@ func killAWriter(t *testing.T, path, sync string, want *promised) {
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	lines := bufio.NewReader(out)
-	_, err = lines.Peek(1)
-	require.NoError(t, err, said.String())
-	timer := time.AfterFunc(time.Duration(rand.IntN(60_000))*time.Microsecond, func() { _ = cmd.Process.Kill() })
-	defer timer.Stop()
-	require.NoError(t, want.read(lines))
+	enough := 10 + rand.IntN(50)
+	require.NoError(t, want.read(out, func(line int) {
+		if line == enough {
+			time.AfterFunc(rand.N(3*time.Millisecond), func() { _ = cmd.Process.Kill() })
+		}
+	}))
 	err = cmd.Wait()
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	require.True(t, ok, "%v", err)
