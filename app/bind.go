@@ -205,7 +205,7 @@ func workerParams(in workerIn) daworker.Params {
 // height, and DA heights to the DA head.
 func progressParams(s Setup, p *pipeline.Pipeline, m *monitor, w *daworker.Worker) progress.Params {
 	return progress.Params{
-		Changed: p.Changed, Terminal: s.Terminal, Log: s.Log,
+		Changed: p.Changed, Begun: w.Turned, Terminal: s.Terminal, Log: s.Log,
 		Tasks: []progress.Task{
 			{Unit: "blocks", Done: func() uint64 { return p.Snapshot().Applied() }, Total: m.best},
 			{Unit: "DA heights", Done: func() uint64 { return w.Status().Cursor }, Total: func() uint64 { return w.Status().Head.Height }},

@@ -422,5 +422,5 @@ func (r *reader) publish() {
 		},
 	}
 	s.Stats.Dropped, s.Stats.Evicted, s.Stats.Junk = a.pending.dropped, a.quarantine.evicted, a.junk.total()
-	r.w.status.Store(&snapshot{Status: s, junk: a.junk})
+	r.w.show(&snapshot{Status: s, junk: a.junk})
 }

@@ -69,6 +69,7 @@ type Params struct {
 type Worker struct {
 	p      Params
 	status atomic.Pointer[snapshot]
+	turned atomic.Pointer[chan struct{}] // closed when the phase changes
 	wake   chan struct{}
 	rewind atomic.Uint64
 	// prefetched counts the bytes read ahead; Status shows them as they are now.
@@ -91,6 +92,8 @@ func New(p Params) *Worker {
 	}
 	w := &Worker{p: p, wake: make(chan struct{}, 1)}
 	w.status.Store(&snapshot{Status: Status{Phase: PhaseStarting}})
+	turned := make(chan struct{})
+	w.turned.Store(&turned)
 	return w
 }
 
@@ -147,6 +150,18 @@ func (w *Worker) Status() Status {
 	s.Pending.PrefetchBytes = int(w.prefetched.Load())
 	s.Stats.JunkByReason = snap.junk.byName()
 	return s
+}
+
+// Turned returns a channel that is closed when the phase changes.
+func (w *Worker) Turned() <-chan struct{} { return *w.turned.Load() }
+
+// show makes a snapshot the newest.
+func (w *Worker) show(s *snapshot) {
+	before := w.status.Swap(s)
+	if before.Phase != s.Phase {
+		next := make(chan struct{})
+		close(*w.turned.Swap(&next))
+	}
 }
 
 // Wake makes the worker look again now, for example after the stores changed.

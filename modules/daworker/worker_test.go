@@ -33,6 +33,29 @@ func TestFollowsFromStartToHead(t *testing.T) {
 	})
 }
 
+// Who waits for the beginning of a long catch-up hears of it, with the head to
+// go to, although nothing of the chain is found yet.
+func TestTurnedTellsOfTheCatchUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		e.da.put(5000)
+		w := New(e.params)
+		turned := w.Turned()
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- w.Run(ctx) }()
+		<-turned
+		s := w.Status()
+		require.Equal(t, PhaseCatchUp, s.Phase)
+		require.Equal(t, uint64(5000), s.Head.Height)
+		require.Less(t, s.Cursor, uint64(4000))
+		<-w.Turned()
+		require.Equal(t, PhaseHead, w.Status().Phase)
+		cancel()
+		require.NoError(t, <-ended)
+	})
+}
+
 func TestEmptyBlocksNeedNoDataBlob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv()

@@ -33,7 +33,10 @@ func (t Task) left() uint64 {
 type Params struct {
 	// Changed returns a channel that is closed at the next step of any task.
 	Changed func() <-chan struct{}
-	Tasks   []Task
+	// Begun returns a channel that is closed when a task may have become long before
+	// its first step; nil where that cannot be.
+	Begun func() <-chan struct{}
+	Tasks []Task
 	// Terminal is where bars are drawn; nil writes log lines instead.
 	Terminal io.Writer
 	Log      *zap.Logger
@@ -48,7 +51,10 @@ func New(p Params) *Reporter { return &Reporter{p: p} }
 // Run shows every task that has a long way to go, until ctx ends.
 func (r *Reporter) Run(ctx context.Context) error {
 	for {
-		changed := r.p.Changed()
+		changed, begun := r.p.Changed(), (<-chan struct{})(nil)
+		if r.p.Begun != nil {
+			begun = r.p.Begun()
+		}
 		for _, t := range r.p.Tasks {
 			if t.left() > longWork {
 				r.show(ctx, t)
@@ -58,6 +64,7 @@ func (r *Reporter) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
+		case <-begun:
 		}
 	}
 }

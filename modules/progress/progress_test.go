@@ -86,6 +86,22 @@ func TestLongWorkIsLoggedEveryTenSeconds(t *testing.T) {
 	})
 }
 
+// A long way through DA heights that hold nothing: no step, no block.
+func TestWorkThatBeginsWithoutAStepIsShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zapcore.InfoLevel)
+		w, begun := newWork(0), newWork(0)
+		stop := run(t, progress.Params{Changed: w.Changed, Begun: begun.Changed, Tasks: []progress.Task{w.task()}, Log: zap.New(core)})
+		synctest.Wait()
+		w.total.Store(100_000)
+		begun.step(1)
+		w.done.Store(4000)
+		time.Sleep(11 * time.Second)
+		require.Equal(t, 1, logs.FilterMessage("catching up").Len())
+		stop()
+	})
+}
+
 // TestInvariant8_QuietNearTheHead: blocks at the tip show nothing and start no timer.
 func TestInvariant8_QuietNearTheHead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
