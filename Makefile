@@ -23,7 +23,7 @@ GEN_GO      := $(TOOLS)/protoc-gen-go-v1.36.12
 GEN_CONNECT := $(TOOLS)/protoc-gen-connect-go-v1.21.1
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race simulate e2e smoke stress lint fmt generate bench profile microbench fuzz cover graph check clean tools
+.PHONY: help build run test race simulate e2e smoke stress lint fmt generate bench figures profile microbench fuzz cover graph check clean tools
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,9 +65,12 @@ generate: $(BUF) $(GEN_GO) $(GEN_CONNECT) ## write generated code again: protobu
 bench: ## measure the node and its parts: table, bench/results, docs/plots (ARGS='-run p2p -runs 3')
 	$(GO) run ./testutil/bench $(ARGS)
 
-profile: ## write CPU and heap profiles of the catch-ups into .cache/profiles
+figures: ## measure everything (20 minutes) and write it into docs/benchmarks.md
+	$(GO) run ./testutil/bench -docs docs/benchmarks.md $(ARGS)
+
+profile: ## write CPU and heap profiles of catch-ups and of the tip into .cache/profiles
 	$(GO) build -o $(CACHE)/bench ./testutil/bench
-	$(CACHE)/bench -runs 1 -run '^(p2p|da|restart|sequencer)$$' -profile $(CACHE)/profiles -out '' -plots ''
+	$(CACHE)/bench -runs 1 -run '^(p2p|da|restart|sequencer|tip)$$' -profile $(CACHE)/profiles -out '' -plots ''
 	@echo "look at one: go tool pprof -http 127.0.0.1:8080 $(CACHE)/bench $(CACHE)/profiles/p2p-empty-100k.cpu"
 
 microbench: ## run the Go benchmarks (BENCH=regexp chooses)

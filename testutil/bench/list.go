@@ -16,6 +16,6 @@ func measurements() []measurement {
 		{name: "signatures", about: "checks one by one and in batches", run: measureSignatures},
 		{name: "limit", about: "the parts of a catch-up without the whole", run: measureLimit},
 		{name: "gossip", about: "spread to 10, 50, 100 nodes in memory", run: measureGossip},
-		{name: "memory", about: "1,000,000 blocks: memory, opening", long: true, run: measureMemory},
+		{name: "memory", about: "1,000,000 blocks: memory, opening", run: measureMemory},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"syscall"
 	"time"
@@ -17,12 +18,13 @@ import (
 
 type options struct {
 	quick   bool
-	long    bool
 	list    bool
 	run     string
 	runs    int
 	out     string
 	plots   string
+	docs    string
+	from    string
 	profile string
 }
 
@@ -43,12 +45,13 @@ func start(ctx context.Context, args []string, out io.Writer) error {
 	o := options{}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.BoolVar(&o.quick, "quick", false, "one short run of each measurement")
-	flags.BoolVar(&o.long, "long", false, "also what takes minutes: chains of 1,000,000 blocks")
 	flags.BoolVar(&o.list, "list", false, "list the measurements")
 	flags.StringVar(&o.run, "run", "", "regexp of the measurements to run")
 	flags.IntVar(&o.runs, "runs", 5, "runs of each measurement")
 	flags.StringVar(&o.out, "out", "bench/results", "directory of the JSON results; empty writes none")
 	flags.StringVar(&o.plots, "plots", "docs/plots", "directory of the plots; empty draws none")
+	flags.StringVar(&o.docs, "docs", "", "document whose tables of figures are brought up to date")
+	flags.StringVar(&o.from, "from", "", "JSON of an earlier run to take instead of measuring")
 	flags.StringVar(&o.profile, "profile", "", "directory for CPU and heap profiles of the nodes under test")
 	if err := flags.Parse(args); err != nil {
 		return err //nolint:wrapcheck // flag has printed it
@@ -70,13 +73,20 @@ func bench(ctx context.Context, o options, out io.Writer) error {
 		}
 		return nil
 	}
+	if o.from != "" {
+		r, err := report.Load(o.from)
+		if err != nil {
+			return err
+		}
+		return (&session{options: o, report: r}).show(out, o.from)
+	}
 	s, err := newSession(o)
 	if err != nil {
 		return err
 	}
 	defer s.close()
 	for _, m := range measurements() {
-		if !chosen.MatchString(m.name) || m.long && !o.long {
+		if !chosen.MatchString(m.name) {
 			continue
 		}
 		begin := time.Now()
@@ -101,25 +111,55 @@ func (s *session) finish(out io.Writer) error {
 		return errors.New("nothing measured: see -list")
 	}
 	r.Seconds = time.Since(r.Started).Round(time.Second).Seconds()
+	name := ""
+	if s.out != "" {
+		var err error
+		if name, err = r.Save(s.out); err != nil {
+			return err
+		}
+	}
+	return s.show(out, name)
+}
+
+// show prints the table, draws the plots and brings the document up to date
+// with the report, which is in the file source.
+func (s *session) show(out io.Writer, source string) error {
+	r := s.report
 	_, _ = fmt.Fprintf(out, "\n%s, %d cores, %.0f GB, %s, %d run(s), load before %.2f\n\n",
 		r.Machine.CPU, r.Machine.Cores, r.Machine.MemoryGB, r.Machine.Go, r.Runs, r.Machine.Load)
 	err := r.Table(out)
-	if s.out != "" {
-		name, saveErr := r.Save(s.out)
-		_, _ = fmt.Fprintf(out, "\nwritten to %s\n", name)
-		err = errors.Join(err, saveErr)
+	if source != "" {
+		_, _ = fmt.Fprintf(out, "\nresults: %s\n", source)
 	}
 	if s.plots != "" {
 		err = errors.Join(err, r.SavePlots(s.plots))
 	}
+	if s.docs != "" {
+		err = errors.Join(err, s.refresh(out, source))
+	}
 	return err
+}
+
+// refresh brings the tables of a document up to date.
+func (s *session) refresh(out io.Writer, source string) error {
+	old, err := os.ReadFile(s.docs)
+	if err != nil {
+		return fmt.Errorf("refresh: %w", err)
+	}
+	fresh, missing := s.report.Refresh(string(old), filepath.ToSlash(source))
+	for _, name := range missing {
+		_, _ = fmt.Fprintf(out, "%s has no row for %q\n", s.docs, name)
+	}
+	if err := os.WriteFile(s.docs, []byte(fresh), 0o600); err != nil { //nolint:gosec // from the command line
+		return fmt.Errorf("refresh: %w", err)
+	}
+	return nil
 }
 
 // measurement is one entry of the list.
 type measurement struct {
 	name  string
 	about string
-	long  bool
 	run   func(context.Context, *session) error
 }
 

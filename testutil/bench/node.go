@@ -29,7 +29,7 @@ type nodeSpec struct {
 	Final   bool              // it must be final too
 	Commits bool              // keep the time of every commit
 	Every   time.Duration     // take samples this far apart; 0 takes none
-	Profile string            // write <Profile>.cpu and <Profile>.heap
+	Profile string            // write <Profile>.cpu and <Profile>.heap, of the time until Until is reached, or with Commits all of it
 }
 
 // nodeRun is a node in a child.
@@ -131,15 +131,22 @@ func (r *nodeRun) serve(ctx context.Context, a *fx.App, commands <-chan string, 
 		wg.Go(func() { r.await(ctx, reached) })
 	}
 	for {
+		var err error
 		select {
 		case <-ctx.Done():
+			if r.spec.Commits {
+				return profile()
+			}
 			return nil
 		case signal := <-a.Wait():
 			return fmt.Errorf("the node stopped by itself, with code %d", signal.ExitCode)
 		case <-reached:
 			reached = nil
 			m := r.now(eventReached)
-			if err := errors.Join(profile(), r.say.say(m)); err != nil {
+			if !r.spec.Commits {
+				err = profile()
+			}
+			if err := errors.Join(err, r.say.say(m)); err != nil {
 				return err
 			}
 		case command := <-commands:

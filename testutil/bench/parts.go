@@ -102,8 +102,8 @@ func measureLimit(ctx context.Context, s *session) error {
 		key   string
 		whole string
 	}{
-		{chainSpec{Blocks: pick(s, 100_000, 2000), Executor: noop}, "empty blocks", "limit/empty", "p2p/empty-100k/rate"},
-		{chainSpec{Blocks: pick(s, 50_000, 2000), Txs: 10, Executor: noop}, "blocks of 10 × 100 B", "limit/10tx", "p2p/10tx-50k/rate"},
+		{chainSpec{Blocks: pick(s, 100_000, 2000), Executor: noop}, "empty blocks", "limit/empty", "p2p/empty-100k"},
+		{chainSpec{Blocks: pick(s, 50_000, 2000), Txs: 10, Executor: noop}, "blocks of 10 × 100 B", "limit/10tx", "p2p/10tx-50k"},
 	} {
 		_, chain, err := blocks(ctx, c.spec)
 		if err != nil {
@@ -131,11 +131,22 @@ func measureLimit(ctx context.Context, s *session) error {
 				Key: c.key + "/cpu", Name: "limit of the parts, " + c.name + ": CPU", Unit: "µs/block", EvNode: map[int]string{0: "34", 10: "51"}[c.spec.Txs],
 			}, cpu/n*micro, noCPU)
 		}
-		if whole := s.median(c.whole); whole > 0 {
-			s.add(report.Figure{Key: c.key + "/ratio", Name: "P2P catch-up against that limit, " + c.name, Unit: "ratio"}, whole/s.median(c.key), noCPU)
-		}
+		s.againstLimit(c.name, c.key, c.whole)
 	}
 	return nil
+}
+
+// againstLimit holds the whole, where it was measured, against the sum of its
+// parts.
+func (s *session) againstLimit(name, limit, whole string) {
+	rate, cpu := s.median(whole+"/rate"), s.median(whole+"/cpu")
+	if rate == 0 || cpu == 0 {
+		return
+	}
+	s.add(report.Figure{Key: limit + "/ratio", Name: "P2P catch-up against that limit, " + name, Unit: "ratio"}, rate/s.median(limit), noCPU)
+	s.add(report.Figure{
+		Key: limit + "/cpu-ratio", Name: "CPU per block of the P2P follower against that of the parts, " + name, Unit: "ratio",
+	}, cpu/s.median(limit+"/cpu"), noCPU)
 }
 
 // part is a run of blocks on its way through limit.

@@ -52,6 +52,7 @@ type netSpec struct {
 	lazy       bool
 	followerDA bool // the follower reads DA too
 	listen     string
+	profile    string // of both nodes
 }
 
 func (s *session) startNet(ctx context.Context, spec netSpec) (n *net, err error) {
@@ -77,7 +78,7 @@ func (s *session) startNet(ctx context.Context, spec netSpec) (n *net, err error
 	if spec.lazy {
 		more["sequencer.lazy"], more["sequencer.lazy_interval"] = "true", "1h"
 	}
-	sequencer, m, err := s.spawn(ctx, "node", nodeSpec{Home: home, Commits: true, Config: config(noop, more)})
+	sequencer, m, err := s.spawn(ctx, "node", nodeSpec{Home: home, Commits: true, Config: config(noop, more), Profile: s.profileAs(spec.profile + "-sequencer")})
 	if err != nil {
 		return n, err
 	}
@@ -90,7 +91,9 @@ func (s *session) startNet(ctx context.Context, spec netSpec) (n *net, err error
 	if spec.followerDA {
 		more["da.address"] = ready.URL
 	}
-	n.follower, n.ready, err = s.spawn(ctx, "node", nodeSpec{Home: followerHome, Commits: true, Config: config(noop, more), Until: 1})
+	n.follower, n.ready, err = s.spawn(ctx, "node", nodeSpec{
+		Home: followerHome, Commits: true, Config: config(noop, more), Until: 1, Profile: s.profileAs(spec.profile + "-follower"),
+	})
 	if err == nil {
 		_, err = n.follower.wait(eventReached)
 	}
@@ -129,6 +132,7 @@ func measureTip(ctx context.Context, s *session) error {
 const settling = 2 * time.Second
 
 func (s *session) tip(ctx context.Context, c tipCase, run int) (err error) {
+	c.spec.profile = c.key
 	n, err := s.startNet(ctx, c.spec)
 	if err != nil {
 		return err

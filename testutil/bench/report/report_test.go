@@ -71,3 +71,47 @@ func TestPlots(t *testing.T) {
 	require.Contains(t, string(svg), "<svg")
 	require.Contains(t, string(svg), "blocks/s")
 }
+
+func TestRefreshWritesFiguresIntoTheirRows(t *testing.T) {
+	const document = `# Speed
+Measured on something else.
+
+| figure | unit | median | min–max | CPU s | target | reached | ev-node |
+|---|---|---|---|---|---|---|---|
+| rate | old |
+| gone | kept as it is |
+
+Words about the rate.
+| rate | of no table of figures |
+`
+	r := filled()
+	r.Machine = report.Machine{CPU: "a CPU", Cores: 2, MemoryGB: 24, Kernel: "6.1", Go: "go1", Load: 0.3}
+	r.Runs = 3
+	got, missing := r.Refresh(document, "bench/results/x.json")
+	require.Equal(t, `# Speed
+Measured on a CPU, 2 shared cores, 24 GB, kernel 6.1, go1; `+"`bench/results/x.json`"+` (load of the machine before: 0.3). Medians of 3 runs, with the least and the most.
+
+| figure | unit | median | min–max | CPU s | target | reached | ev-node |
+|---|---|---|---|---|---|---|---|
+| rate | blocks/s | 21,000 | 12,345–30,000 | 1.00 | ≥ 20,000 | yes | 94 |
+| gone | kept as it is |
+
+Words about the rate.
+| rate | of no table of figures |
+`, got)
+	require.Equal(t, []string{"latency", "free"}, missing)
+	again, _ := r.Refresh(got, "bench/results/x.json")
+	require.Equal(t, got, again)
+}
+
+func TestLoadReadsWhatSaveWrote(t *testing.T) {
+	r := filled()
+	r.Started = r.Started.UTC()
+	name, err := r.Save(t.TempDir())
+	require.NoError(t, err)
+	back, err := report.Load(name)
+	require.NoError(t, err)
+	require.Equal(t, r, back)
+	_, err = report.Load(filepath.Join(t.TempDir(), "none.json"))
+	require.ErrorContains(t, err, "none.json")
+}

@@ -13,13 +13,7 @@ import (
 func (r *Report) Table(w io.Writer) error {
 	rows := [][]string{{"figure", "unit", "median", "min–max", "CPU s", "target", "reached", "ev-node"}}
 	for _, row := range r.Rows {
-		cpu := ""
-		if len(row.CPU) > 0 {
-			cpu = Number(median(row.CPU))
-		}
-		rows = append(rows, []string{
-			row.Name, row.Unit, Number(row.Median()), span(row.Values), cpu, row.Target(), row.Verdict(), row.EvNode,
-		})
+		rows = append(rows, row.cells())
 	}
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {
@@ -42,6 +36,15 @@ func (r *Report) Table(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// cells are the row's part of a table.
+func (r *Row) cells() []string {
+	cpu := ""
+	if len(r.CPU) > 0 {
+		cpu = Number(median(r.CPU))
+	}
+	return []string{r.Name, r.Unit, Number(r.Median()), span(r.Values), cpu, r.Target(), r.Verdict(), r.EvNode}
 }
 
 func line(w io.Writer, cells []string, widths []int) error {
