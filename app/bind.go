@@ -291,7 +291,17 @@ type broadcaster struct {
 	data    *exchange.Exchange[*block.Data]
 }
 
-// Broadcast implements sequencer.Broadcaster. Both halves are always tried.
-func (b broadcaster) Broadcast(ctx context.Context, made block.Block) error {
-	return errors.Join(b.headers.Broadcast(ctx, made.Header), b.data.Broadcast(ctx, made.Data))
+// Prepare implements sequencer.Broadcaster. Both halves are always tried.
+func (b broadcaster) Prepare(ctx context.Context, made block.Block) (send func() error, err error) {
+	header, headerErr := b.headers.Prepare(ctx, made.Header)
+	data, dataErr := b.data.Prepare(ctx, made.Data)
+	return func() error {
+		if headerErr == nil {
+			headerErr = header()
+		}
+		if dataErr == nil {
+			dataErr = data()
+		}
+		return errors.Join(headerErr, dataErr)
+	}, nil
 }

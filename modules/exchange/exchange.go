@@ -150,18 +150,55 @@ func (e *Exchange[H]) Run(ctx context.Context) error {
 // Broadcast publishes an item that is already in the store. It waits for Run to
 // have joined the topic.
 func (e *Exchange[H]) Broadcast(ctx context.Context, item H) error {
-	select {
-	case <-e.ready:
-	case <-e.stopped:
-		return ErrStopped
-	case <-ctx.Done():
-		return fmt.Errorf("broadcast %d: %w", item.Height(), ctx.Err())
+	if err := e.joined(ctx, item); err != nil {
+		return err
 	}
 	if err := e.pub.Publish(ctx, item.EncodeP2P(), pubsub.WithValidatorData(item)); err != nil {
 		return fmt.Errorf("broadcast %d: %w", item.Height(), err)
 	}
 	e.counts.broadcasts.Add(1)
 	return nil
+}
+
+// prepared marks a message of Prepare for the validator.
+type prepared[H any] struct{ item H }
+
+// Prepare makes the message of an item that was made here and returns what
+// publishes it, once. Making it takes longer than sending it (two operations with
+// the node's key), so it is done while the item is on its way to the disk;
+// publish is for when it has arrived there. Nothing has to be undone when publish
+// is not called. Prepare waits for Run to have joined the topic.
+func (e *Exchange[H]) Prepare(ctx context.Context, item H) (publish func() error, err error) {
+	if err := e.joined(ctx, item); err != nil {
+		return nil, err
+	}
+	batch := new(pubsub.MessageBatch)
+	if err := e.pub.AddToBatch(ctx, batch, item.EncodeP2P(), pubsub.WithValidatorData(prepared[H]{item})); err != nil {
+		return nil, fmt.Errorf("broadcast %d: %w", item.Height(), err)
+	}
+	return func() error {
+		if !e.gate.enter() { // behind it pubsub is alive
+			return ErrStopped
+		}
+		defer e.gate.leave()
+		if err := e.net.PubSub().PublishBatch(batch); err != nil {
+			return fmt.Errorf("broadcast %d: %w", item.Height(), err)
+		}
+		e.counts.broadcasts.Add(1)
+		return nil
+	}, nil
+}
+
+// joined waits for Run to have joined the topic.
+func (e *Exchange[H]) joined(ctx context.Context, item H) error {
+	select {
+	case <-e.ready:
+		return nil
+	case <-e.stopped:
+		return ErrStopped
+	case <-ctx.Done():
+		return fmt.Errorf("broadcast %d: %w", item.Height(), ctx.Err())
+	}
 }
 
 // Wake makes Run look again. Writers need it only when they cut the store back;

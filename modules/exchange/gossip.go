@@ -53,6 +53,9 @@ func (e *Exchange[H]) validate(ctx, vctx context.Context, b *budget, from peer.I
 		return e.verdict(ignoreStopped, from, nil)
 	}
 	defer e.gate.leave()
+	if _, own := msg.ValidatorData.(prepared[H]); own { // set in this process only
+		return e.verdict(acceptKnown, from, nil)
+	}
 	if !b.take(len(msg.Data)) {
 		return e.verdict(ignoreBusy, from, nil)
 	}

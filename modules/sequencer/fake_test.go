@@ -444,13 +444,15 @@ func (p *process) GetTxs(_ context.Context, maxBytes int) (txs [][]byte, err err
 
 func (p *process) TxsAvailable() <-chan struct{} { return p.offered }
 
-func (p *process) Broadcast(_ context.Context, b block.Block) error {
-	return p.call("broadcast", func() error {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.broadcast = append(p.broadcast, b)
-		return nil
-	})
+func (p *process) Prepare(_ context.Context, b block.Block) (func() error, error) {
+	return func() error {
+		return p.call("broadcast", func() error {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.broadcast = append(p.broadcast, b)
+			return nil
+		})
+	}, nil
 }
 
 func (p *process) Head(context.Context) (h da.Head, err error) {

@@ -48,6 +48,8 @@ func (p *Producer) step(ctx context.Context) error {
 	if span.IsRecording() {
 		span.SetAttributes(attribute.Int(names.AttrTxCount, len(signed.Data.Txs)), attribute.String(names.AttrHash, signed.Header.Digest().String()))
 	}
+	news := p.announce(ctx, signed)
+	defer news.drop()
 	if err := p.apply(ctx, signed); err != nil {
 		return failed(span, err)
 	}
@@ -60,7 +62,7 @@ func (p *Producer) step(ctx context.Context) error {
 	if e := p.p.Log.Check(zap.DebugLevel, "block made"); e != nil {
 		e.Write(zap.Uint64("height", signed.Height()), zap.Int("txs", len(signed.Data.Txs)), zap.Stringer("hash", signed.Header.Digest()))
 	}
-	p.broadcast(ctx, signed)
+	p.broadcast(ctx, signed, news)
 	return nil
 }
 
@@ -231,13 +233,42 @@ func (p *Producer) retry(ctx context.Context, f func() error) error {
 	}
 }
 
-// broadcast gossips a committed block. Peers that miss it ask for it.
-func (p *Producer) broadcast(ctx context.Context, b block.Block) {
-	ctx, span := p.p.Tracer.Start(ctx, names.SpanBroadcast)
-	defer span.End()
+// announcement is the gossip about a block, made while the block is applied.
+type announcement struct {
+	drop func() // gives up and waits
+	done chan struct{}
+	send func() error // of done on
+	err  error        // of done on
+}
+
+func (p *Producer) announce(ctx context.Context, b block.Block) *announcement {
 	limited, cancel := context.WithTimeout(ctx, p.cfg.BroadcastTimeout)
-	defer cancel()
-	if err := p.p.Broadcaster.Broadcast(limited, b); err != nil {
+	a := &announcement{done: make(chan struct{})}
+	a.drop = func() {
+		cancel()
+		<-a.done
+	}
+	go func() {
+		defer close(a.done)
+		a.send, a.err = p.p.Broadcaster.Prepare(limited, b)
+	}()
+	return a
+}
+
+// publish sends what was prepared.
+func (a *announcement) publish() error {
+	<-a.done
+	if a.err != nil {
+		return a.err
+	}
+	return a.send()
+}
+
+// broadcast gossips a committed block. Peers that miss it ask for it.
+func (p *Producer) broadcast(ctx context.Context, b block.Block, news *announcement) {
+	_, span := p.p.Tracer.Start(ctx, names.SpanBroadcast)
+	defer span.End()
+	if err := news.publish(); err != nil {
 		if ctx.Err() == nil {
 			p.broadcasting.note(failed(span, err), zap.Uint64("height", b.Height()))
 		}

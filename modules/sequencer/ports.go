@@ -74,7 +74,9 @@ type TxNotifier interface {
 
 // Broadcaster gossips a block that was made here, header first, then data.
 type Broadcaster interface {
-	Broadcast(ctx context.Context, b block.Block) error
+	// Prepare makes the messages of a block that is not committed yet and returns
+	// what sends them. Nothing leaves before that is called.
+	Prepare(ctx context.Context, b block.Block) (send func() error, err error)
 }
 
 // Marks takes note of blocks that lie on DA. The cursor is always 0: what the

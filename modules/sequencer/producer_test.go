@@ -323,11 +323,33 @@ func TestBroadcastFailureDoesNotStopTheChain(t *testing.T) {
 	})
 }
 
+// Messages are made while a block is on its way to the disk, and sent when it
+// has arrived: never one of a block that is not committed.
+func TestNothingIsSentBeforeTheCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		fails := 2
+		w.applyErr = func(b block.Block) error {
+			synctest.Wait() // the messages are ready
+			require.Len(t, w.broadcast, int(b.Height())-1)
+			if b.Height() == 2 && fails > 0 {
+				fails--
+				return errors.New("disk is slow")
+			}
+			return nil
+		}
+		run(t, w.process().producer().Run)
+		after(9500 * time.Millisecond)
+		require.GreaterOrEqual(t, len(w.broadcast), 5)
+		w.checkChain()
+	})
+}
+
 type hanging struct{}
 
-func (hanging) Broadcast(ctx context.Context, _ block.Block) error {
+func (hanging) Prepare(ctx context.Context, _ block.Block) (func() error, error) {
 	<-ctx.Done()
-	return ctx.Err()
+	return nil, ctx.Err()
 }
 
 // A restored backup: the stores know blocks that the state does not have.

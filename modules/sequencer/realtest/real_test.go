@@ -56,12 +56,14 @@ func (n *node) Sign(_ context.Context, msg []byte) ([]byte, error) {
 	return ed25519.Sign(n.key, msg), nil
 }
 
-func (n *node) Broadcast(_ context.Context, b block.Block) error {
-	select {
-	case n.height <- b.Height():
-	default:
-	}
-	return nil
+func (n *node) Prepare(_ context.Context, b block.Block) (func() error, error) {
+	return func() error {
+		select {
+		case n.height <- b.Height():
+		default:
+		}
+		return nil
+	}, nil
 }
 
 func open(tb testing.TB, dir string, log *zap.Logger) *node {
