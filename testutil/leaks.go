@@ -1,6 +1,8 @@
 package testutil
 
 import (
+	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -21,11 +23,39 @@ func Leaks(tb testing.TB) {
 	tb.Helper()
 	before := goleak.IgnoreCurrent()
 	tb.Cleanup(func() {
-		goleak.VerifyNone(tb, before,
+		err := leaks(before,
 			goleak.IgnoreAnyFunction("github.com/syndtr/goleveldb/leveldb.(*DB).mpoolDrain"),
 			goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"),
 		)
+		if err != nil {
+			tb.Error(err)
+		}
 	})
+}
+
+// LeaksMain runs the tests of a package and fails when they leave goroutines
+// behind, apart from those ignored. It is what TestMain does.
+func LeaksMain(m *testing.M, ignored ...goleak.Option) {
+	code := m.Run()
+	if code == 0 {
+		if err := leaks(ignored...); err != nil {
+			fmt.Fprintf(os.Stderr, "goroutines left after the tests: %v\n", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// leaks waits for goroutines to end; connections that were closed and the like
+// take a moment, on a busy machine a long one. It returns an error that shows those
+// that stay.
+func leaks(ignored ...goleak.Option) error {
+	const patience = 5 * time.Second
+	for end := time.Now().Add(patience); ; {
+		if err := goleak.Find(ignored...); err == nil || time.Now().After(end) {
+			return err //nolint:wrapcheck // it shows the stacks
+		}
+	}
 }
 
 // LeaksInBubble is Leaks for a synctest bubble. Call it first: cleanups run in

@@ -13,6 +13,9 @@ import (
 // What the database keeps in memory does not grow with what is written to it:
 // write buffers, tables being made of them, and the cache.
 func TestMemoryDoesNotGrowWithTheDatabase(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes for long, from one goroutine")
+	}
 	cfg := leveldb.Default()
 	cfg.Path = config(t).Path
 	db := leveldb.New(cfg)

@@ -8,13 +8,13 @@ import (
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/tandem-node/tandem/modules/notifier"
 	"github.com/tandem-node/tandem/modules/notifier/notifiertest"
+	"github.com/tandem-node/tandem/testutil"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testutil.LeaksMain(m) }
 
 func header(height uint64) notifier.Event {
 	return notifier.Event{Type: notifier.Header, Source: notifier.P2P, Height: height}

@@ -11,7 +11,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/p2p"
@@ -215,7 +214,7 @@ func TestDHTFindsPeersOfTheChain(t *testing.T) {
 }
 
 func TestStopsWithoutLeaks(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	testutil.Leaks(t)
 	a, stopA := start(t, "a", config())
 	_, stopB := start(t, "b", config(address(a)))
 	begin := time.Now()

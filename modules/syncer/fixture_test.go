@@ -11,7 +11,6 @@ import (
 
 	header "github.com/celestiaorg/go-header"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -22,7 +21,7 @@ import (
 	"github.com/tandem-node/tandem/testutil"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testutil.LeaksMain(m) }
 
 // chain is what all tests sync: making it once saves signing it again.
 var chain = sync.OnceValue(func() []block.Block { return testutil.NewChain("syncer-test").Blocks(600, 1) })

@@ -8,12 +8,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/tandem-node/tandem/testutil"
 	"github.com/tandem-node/tandem/testutil/bench/delay"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testutil.LeaksMain(m) }
 
 // echo returns the address of a server that sends everything back.
 func echo(t *testing.T) string {
