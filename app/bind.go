@@ -266,10 +266,14 @@ func (a announcer) Conflict(height uint64, hash block.Hash) {
 }
 
 // Reverted implements pipeline.Events. The pipeline wrote the header itself.
-func (a announcer) Reverted(h *block.SignedHeader) {
-	for _, t := range []notifier.EventType{notifier.Header, notifier.Conflict} {
-		a.n.Publish(notifier.Event{Type: t, Source: notifier.Local, Height: h.Height(), Hash: h.Digest(), Timestamp: time.Now()})
+func (a announcer) Reverted(height uint64, h *block.SignedHeader) {
+	e := notifier.Event{Type: notifier.Conflict, Source: notifier.Local, Height: height, Timestamp: time.Now()}
+	if h != nil {
+		e.Type, e.Hash = notifier.Header, h.Digest()
+		a.n.Publish(e)
+		e.Type = notifier.Conflict
 	}
+	a.n.Publish(e)
 }
 
 func eventSource(s block.Source) notifier.Source {

@@ -25,11 +25,12 @@ type QueueChange struct {
 func (c QueueChange) Empty() bool { return c.Drop >= c.Keep && len(c.Txs) == 0 }
 
 // Revert is a rollback that was decided: all above To gives way to the chain on
-// DA, of which Header is the next one.
+// DA, of which Header is the next one. Without Header, what is above To was only
+// stored, and by a proposer that turned out to be replaced.
 type Revert struct {
 	To       uint64
 	DACursor uint64        // DA height to read from again
-	Header   *SignedHeader // of height To+1
+	Header   *SignedHeader // of height To+1, or nil
 	DAHeight uint64        // where Header was seen
 }
 

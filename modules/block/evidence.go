@@ -149,7 +149,9 @@ func decodeSighting(b []byte) (Sighting, error) {
 func (r Revert) Encode() []byte {
 	b := appendUint(nil, 1, r.To)
 	b = appendUint(b, 2, r.DACursor)
-	b = appendBytesAlways(b, 3, r.Header.Encode())
+	if r.Header != nil {
+		b = appendBytesAlways(b, 3, r.Header.Encode())
+	}
 	return appendUint(b, 4, r.DAHeight)
 }
 
@@ -177,8 +179,8 @@ func DecodeRevert(b []byte) (Revert, error) {
 	switch {
 	case r.err != nil:
 		return Revert{}, fmt.Errorf("revert: %w", r.err)
-	case v.Header == nil || v.Header.Height() != v.To+1:
-		return Revert{}, errors.New("revert: no header of the height it is for")
+	case v.Header != nil && v.Header.Height() != v.To+1:
+		return Revert{}, errors.New("revert: the header is not of the height it is for")
 	}
 	return v, nil
 }

@@ -84,7 +84,11 @@ func TestRevertRecord(t *testing.T) {
 	require.Equal(t, r.Encode(), got.Encode())
 	r.To = 2
 	_, err = block.DecodeRevert(r.Encode())
-	require.ErrorContains(t, err, "no header of the height")
+	require.ErrorContains(t, err, "not of the height")
+	r.Header = nil
+	got, err = block.DecodeRevert(r.Encode())
+	require.NoError(t, err)
+	require.Equal(t, r, got)
 }
 
 func FuzzEvidence(f *testing.F) {

@@ -19,6 +19,7 @@ type assembler struct {
 	rules      rules
 	pending    *pending
 	quarantine *quarantine
+	unproven   *pending // of proposers whose standing is not proven
 	wanted     *wanted
 	strict     uint64              // lowest DA height with an envelope: bare headers above it do not count; 0 for none
 	swept      uint64              // header height up to which pending items were compared with the store
@@ -35,7 +36,8 @@ type assembler struct {
 func newAssembler(p Params, r rules) *assembler {
 	return &assembler{
 		p: p, rules: r, pending: newPending(p.Config.PendingBytes), quarantine: newQuarantine(p.Config.QuarantineBytes),
-		wanted: newWanted(), known: make(map[block.Inclusion]int),
+		unproven: newPending(p.Config.QuarantineBytes),
+		wanted:   newWanted(), known: make(map[block.Inclusion]int),
 	}
 }
 
@@ -48,11 +50,8 @@ func (a *assembler) add(ctx context.Context, f *found) {
 		}
 	}
 	for _, h := range f.unknown {
-		a.quarantine.addHeader(h)
-		if height := h.header.Height(); height <= a.swept {
-			if stored, err := a.storedHeader(ctx, height); err == nil {
-				a.recheck(ctx, height, stored)
-			}
+		if !h.bad {
+			a.judgeHeader(ctx, h)
 		}
 	}
 	for _, d := range f.data {
@@ -66,7 +65,9 @@ func (a *assembler) add(ctx context.Context, f *found) {
 	a.stats.Bytes += uint64(f.bytes) //nolint:gosec // a count
 }
 
-// addHeader takes a header of the expected proposer with good signatures.
+// addHeader takes a header of the expected proposer with good signatures. It is
+// reported as seen once a header of its height is stored: until then the proposer
+// may turn out to be replaced, and what it signed to count for nothing.
 func (a *assembler) addHeader(ctx context.Context, i *headerItem) {
 	switch {
 	case len(i.envelope) > 0 && (a.strict == 0 || i.da < a.strict):
@@ -77,7 +78,6 @@ func (a *assembler) addHeader(ctx context.Context, i *headerItem) {
 	}
 	a.stats.Headers++
 	h := i.header
-	a.include(h.Height(), block.KindHeader, h.Digest(), i.da)
 	stored, err := a.storedHeader(ctx, h.Height())
 	switch {
 	case err != nil: // not known now; the next sweep compares
@@ -88,6 +88,8 @@ func (a *assembler) addHeader(ctx context.Context, i *headerItem) {
 	case stored != nil && stored.Digest() != h.Digest():
 		a.contest(i)
 		a.pending.addHeader(i, false)
+	default:
+		a.include(h.Height(), block.KindHeader, h.Digest(), i.da)
 	}
 	a.pairHeader(ctx, i)
 }
@@ -112,15 +114,13 @@ func (a *assembler) pairHeader(ctx context.Context, i *headerItem) {
 	height, c := i.header.Height(), block.Hash(i.header.Header.DataHash)
 	d := a.pending.match(c, height)
 	if d == nil {
-		var bad uint64
-		d, bad = a.quarantine.takeData(c)
-		a.junk[junkSignature] += bad
+		d = a.takeData(c, height)
 	}
 	switch {
 	case d == nil:
 		a.wanted.add(height, c, i.da)
-	case d.height == height && d.held:
-		a.report(d, height)
+	case d.height == height && d.held: // the sweep reports it
+		a.wanted.remove(height)
 	default:
 		a.accept(ctx, d, height)
 	}
@@ -146,6 +146,8 @@ func (a *assembler) addData(ctx context.Context, i *dataItem) {
 	switch {
 	case i.own && !known:
 		a.pending.addData(i, true)
+	case i.maybe && len(heights) == 0 && a.judgeData(ctx, i):
+		return
 	case len(heights) == 0 && !a.quarantine.addData(i):
 		a.junk[junkSignature]++
 		return
@@ -159,9 +161,12 @@ func (a *assembler) addData(ctx context.Context, i *dataItem) {
 // cursor unless only a contested header does.
 func (a *assembler) accept(ctx context.Context, i *dataItem, height uint64) {
 	own := &dataItem{data: i.data, da: i.da, height: height, own: i.own}
-	a.report(own, height)
 	stored, err := a.storedHeader(ctx, height)
 	contested := err == nil && stored != nil && !commits(stored, i.data.Commitment())
+	if err == nil && stored != nil && !contested {
+		a.report(own, height)
+	}
+	a.wanted.remove(height)
 	if contested || height > min(a.p.Data.Height(), a.p.Headers.Height()) {
 		a.pending.addData(own, !contested)
 	}
@@ -239,15 +244,13 @@ func (a *assembler) storedHeader(ctx context.Context, height uint64) (*block.Sig
 func (a *assembler) sweep(ctx context.Context) error {
 	to := a.p.Headers.Height()
 	a.swept = min(a.swept, to) // the store was rolled back
-	held := slices.Concat(
-		heldIn(a.swept, to, a.pending.headers), heldIn(a.swept, to, a.pending.claimed), heldIn(a.swept, to, a.quarantine.headers))
+	held := slices.Concat(heldIn(a.swept, to, a.pending.headers), heldIn(a.swept, to, a.pending.claimed))
 	slices.Sort(held)
 	for _, height := range slices.Compact(held) {
 		stored, err := a.storedHeader(ctx, height)
 		if err != nil {
 			return err
 		}
-		a.recheck(ctx, height, stored)
 		a.sweepHeaders(height, stored)
 		a.sweepData(height, stored)
 	}
@@ -262,6 +265,10 @@ func (a *assembler) sweepHeaders(height uint64, stored *block.SignedHeader) {
 		switch {
 		case stored == nil || i.header.Digest() == stored.Digest():
 			a.pending.removeHeader(i)
+			a.include(height, block.KindHeader, i.header.Digest(), i.da)
+		case a.p.Proposers.Judge(height, i.header.Header.ProposerAddress) == block.Unexpected:
+			a.pending.removeHeader(i) // its proposer was replaced before
+			a.junk[junkProposer]++
 		case i.held:
 			a.pending.releaseHeader(i)
 			a.contest(i)
@@ -295,29 +302,4 @@ func (a *assembler) claimedByPending(i *dataItem) bool {
 		}
 	}
 	return false
-}
-
-// recheck judges headers again whose proposer was not known when they were read.
-// The store vouches for the proposer of the header it holds.
-func (a *assembler) recheck(ctx context.Context, height uint64, stored *block.SignedHeader) {
-	if len(a.quarantine.headers[height]) == 0 {
-		return
-	}
-	expected := a.p.Proposers.Expected(height)
-	if len(expected) == 0 && stored == nil {
-		return
-	}
-	for _, i := range a.quarantine.takeHeaders(height) {
-		same := stored != nil && stored.Digest() == i.header.Digest()
-		switch {
-		case !same && len(expected) == 0:
-			a.quarantine.addHeader(i)
-		case !same && string(expected) != string(i.header.Header.ProposerAddress):
-			a.junk[junkProposer]++
-		case !verifyHeader(i):
-			a.junk[junkSignature]++
-		default:
-			a.addHeader(ctx, i)
-		}
-	}
 }

@@ -26,9 +26,11 @@ func (i *headerItem) size() int { return i.header.Size() + len(i.envelope) + 512
 type dataItem struct {
 	data   *block.Data
 	signed block.SignedData // as read; cleared once the signature was checked
+	signer []byte           // its address
 	da     uint64
 	height uint64 // block height it is kept under: by the metadata, then by the header that commits to it
 	own    bool   // signed by the expected proposer
+	maybe  bool   // signed by one whose standing is not proven
 	held   bool
 	bad    bool
 }
@@ -56,8 +58,8 @@ func (i *dataItem) verify() bool {
 // found is what one DA height holds, in DA order.
 type found struct {
 	height  uint64
-	headers []*headerItem // by the expected proposer, or by one not known yet (see unknown)
-	unknown []*headerItem
+	headers []*headerItem // by the expected proposer
+	unknown []*headerItem // by one whose standing is not proven
 	data    []*dataItem
 	junk    junk
 	blobs   int
@@ -124,8 +126,8 @@ func (r rules) header(f *found, e block.HeaderEnvelope, now time.Time) (reason, 
 	if h.Height() < r.genesis.InitialHeight {
 		return junkHeight, false
 	}
-	expected := r.proposers.Expected(h.Height())
-	if len(expected) > 0 && !bytes.Equal(expected, h.Header.ProposerAddress) {
+	standing := r.proposers.Judge(h.Height(), h.Header.ProposerAddress)
+	if standing == block.Unexpected {
 		return junkProposer, false
 	}
 	err := block.VerifyBasic(h, now)
@@ -139,7 +141,7 @@ func (r rules) header(f *found, e block.HeaderEnvelope, now time.Time) (reason, 
 	}
 	item := &headerItem{header: h, envelope: e.Signature, da: f.height}
 	f.kept += item.size()
-	if len(expected) == 0 {
+	if standing == block.Unproven {
 		f.unknown = append(f.unknown, item)
 	} else {
 		f.headers = append(f.headers, item)
@@ -167,10 +169,10 @@ func (r rules) data(f *found, s block.SignedData) (reason, bool) {
 	if address := block.Address(raw); !bytes.Equal(address[:], s.Signer.Address) {
 		return junkSignature, false
 	}
-	expected := r.proposers.Expected(s.Data.Height())
+	standing := r.proposers.Judge(s.Data.Height(), s.Signer.Address)
 	item := &dataItem{
-		data: s.Data, signed: s, da: f.height, height: s.Data.Height(),
-		own: len(expected) > 0 && bytes.Equal(expected, s.Signer.Address),
+		data: s.Data, signed: s, signer: s.Signer.Address, da: f.height, height: s.Data.Height(),
+		own: standing == block.Expected, maybe: standing == block.Unproven,
 	}
 	f.kept += item.size()
 	f.data = append(f.data, item)

@@ -22,6 +22,8 @@ const (
 // advance moves into the stores whatever can go there now. Items stay pending
 // until they are stored, so it may be repeated after an error.
 func (a *assembler) advance(ctx context.Context) error {
+	a.swept = min(a.swept, a.p.Headers.Height()) // the store was rolled back
+	a.promote(ctx)
 	fresh, err := a.drainHeaders(ctx)
 	if err != nil {
 		return err
@@ -87,7 +89,6 @@ func appendTo[H header.Header[H]](ctx context.Context, s Store[H], items []H) (i
 // linked returns pending headers that follow the stored ones, as many as go
 // into one append.
 func (a *assembler) linked(ctx context.Context, from uint64) ([]*block.SignedHeader, error) {
-	a.recheck(ctx, from, nil)
 	if len(a.pending.headers[from]) == 0 {
 		return nil, nil
 	}
@@ -104,9 +105,6 @@ func (a *assembler) linked(ctx context.Context, from uint64) ([]*block.SignedHea
 		now   = a.p.Now()
 	)
 	for height := from; len(batch) < appendItems && size < appendBytes; height++ {
-		if height > from {
-			a.recheck(ctx, height, nil)
-		}
 		next := a.follower(prev, height, now)
 		if next == nil {
 			break
@@ -124,6 +122,7 @@ func (a *assembler) follower(prev *block.SignedHeader, height uint64, now time.T
 	for _, i := range a.pending.headers[height] {
 		switch {
 		case i.header.Time().After(now.Add(block.MaxFuture)):
+		case a.p.Proposers.Judge(height, i.header.Header.ProposerAddress) != block.Expected: // replaced since it was read
 		case prev == nil && len(i.header.Header.LastHeaderHash) == 0:
 			return i.header
 		case prev != nil && block.VerifyLink(prev, i.header) == nil:
@@ -186,7 +185,7 @@ func (a *assembler) headersFrom(ctx context.Context, from uint64, fresh []*block
 }
 
 func (a *assembler) holdsData(c block.Hash) bool {
-	return len(a.pending.data[c])+len(a.quarantine.data[c]) > 0
+	return len(a.pending.data[c])+len(a.quarantine.data[c])+len(a.unproven.data[c]) > 0
 }
 
 // lastDataHash returns the hash of the data before a height; ok is false when
@@ -242,8 +241,7 @@ func (a *assembler) body(h *block.SignedHeader) *dataItem {
 		}
 		return i
 	}
-	i, bad := a.quarantine.takeData(c)
-	a.junk[junkSignature] += bad
+	i := a.takeData(c, height)
 	if i == nil {
 		return nil
 	}
@@ -304,6 +302,9 @@ func (a *assembler) waitingFor() string {
 			return fmt.Sprintf("the time of header %d, %s", next, is[0].header.Time().Format(time.RFC3339))
 		}
 		return fmt.Sprintf("header %d, the one seen at DA %d does not follow header %d", next, is[0].da, next-1)
+	}
+	if who := a.unprovenNext(next); who != "" {
+		return who
 	}
 	for _, is := range a.pending.headers {
 		if is[0].held {

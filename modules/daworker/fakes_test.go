@@ -297,7 +297,17 @@ func (s *fakeSink) where(height uint64, kind block.Kind, hash block.Hash) uint64
 
 type proposers func(height uint64) []byte
 
-func (p proposers) Expected(height uint64) []byte { return p(height) }
+func (p proposers) Judge(height uint64, address []byte) block.Standing {
+	switch want := p(height); {
+	case want == nil:
+		return block.Unproven
+	case string(want) == string(address):
+		return block.Expected
+	}
+	return block.Unexpected
+}
+
+func (p proposers) Changed() <-chan struct{} { return nil }
 
 // env is one node around the worker: what survives a restart, and the DA layer.
 type env struct {

@@ -101,6 +101,7 @@ func (r *reader) round(ctx context.Context) error {
 	if err := r.flush(ctx); err != nil {
 		return err
 	}
+	r.reclaim()
 	if err := r.look(ctx); err != nil {
 		return err
 	}
@@ -239,8 +240,10 @@ func (r *reader) hand(ctx context.Context, group []*found) error {
 		return err
 	}
 	r.publish()
-	if back := r.asm.pending.reclaim(); back != 0 {
-		r.walkBack(back)
+	if err := r.waitProof(ctx); err != nil {
+		return err
+	}
+	if r.reclaim() {
 		return errWalkBack
 	}
 	if r.takeRewind() {
@@ -264,7 +267,7 @@ func (r *reader) flush(ctx context.Context) error {
 	if err := r.asm.advance(ctx); err != nil {
 		return err
 	}
-	floor := r.asm.pending.floor(r.next)
+	floor := r.asm.floor(r.next)
 	if len(r.asm.incs) == 0 && floor == r.floor {
 		return nil
 	}
@@ -299,6 +302,16 @@ func (r *reader) walkBack(to uint64) {
 	r.asm.stats.WalkBacks++
 	r.p.Log.Debug("cursor walks back", zap.Uint64("from", r.next), zap.Uint64("to", to))
 	r.next = max(to, r.first)
+}
+
+// reclaim walks back for what had to give way, when there is room again.
+func (r *reader) reclaim() bool {
+	back := r.asm.reclaim()
+	if back == 0 || back >= r.next {
+		return false
+	}
+	r.walkBack(back)
+	return true
 }
 
 func (r *reader) takeRewind() bool {
@@ -418,7 +431,8 @@ func (r *reader) publish() {
 		WaitingFor: a.waitingFor(), Streaming: r.watch.alive.Load(), Rate: r.rate.value(time.Now()), Stats: a.stats,
 		Pending: Pending{
 			Headers: len(a.pending.headers), Data: a.pending.items, Bytes: a.pending.bytes,
-			Quarantined: a.quarantine.count(), QuarantineBytes: a.quarantine.bytes,
+			Quarantined:     a.quarantine.count() + len(a.unproven.headers) + a.unproven.items,
+			QuarantineBytes: a.quarantine.bytes + a.unproven.bytes,
 		},
 	}
 	s.Stats.Dropped, s.Stats.Evicted, s.Stats.Junk = a.pending.dropped, a.quarantine.evicted, a.junk.total()

@@ -16,8 +16,8 @@ type check struct {
 	bad    bool
 }
 
-// verify checks the signatures of everything the proposer is said to have
-// signed in a run of DA heights, together and on all cores, and drops what fails.
+// verify checks the signatures of everything the proposer, or who may turn out to
+// be it, is said to have signed in a run of DA heights, together and on all cores, and drops what fails.
 // Data of others is left unchecked: most of it is never needed.
 func verify(group []*found) {
 	const perCore = 32
@@ -37,15 +37,17 @@ func verify(group []*found) {
 func collect(group []*found) []check {
 	n := 0
 	for _, f := range group {
-		n += len(f.headers) + len(f.data)
+		n += len(f.headers) + len(f.unknown) + len(f.data)
 	}
 	checks := make([]check, 0, n)
 	for _, f := range group {
-		for _, h := range f.headers {
-			checks = append(checks, check{f: f, header: h})
+		for _, hs := range [][]*headerItem{f.headers, f.unknown} {
+			for _, h := range hs {
+				checks = append(checks, check{f: f, header: h})
+			}
 		}
 		for _, d := range f.data {
-			if d.own {
+			if d.own || d.maybe {
 				checks = append(checks, check{f: f, data: d})
 			}
 		}

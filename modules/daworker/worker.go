@@ -27,10 +27,12 @@ type Sink interface {
 	Include(ctx context.Context, incs []block.Inclusion, cursor uint64) error
 }
 
-// Proposers knows who must sign: the address expected at a height, nil when it
-// is not known yet. It may be called from several goroutines.
+// Proposers knows who must sign. It may be called from several goroutines.
 type Proposers interface {
-	Expected(height uint64) []byte
+	// Judge says whether an address may sign a height.
+	Judge(height uint64, address []byte) block.Standing
+	// Changed returns a channel that is closed when Judge may say something else.
+	Changed() <-chan struct{}
 }
 
 // Store is what the worker needs of a header or data store.

@@ -36,6 +36,10 @@ func (s *puller[H]) askHeads(ctx context.Context, now time.Time) time.Time {
 // claimed takes the head a peer claims. It is signed by the proposer, which is
 // enough to look for what leads to it.
 func (s *puller[H]) claimed(ctx context.Context, p peer.ID, a answer[H]) {
+	if a.claim != 0 {
+		s.claim = max(s.claim, a.claim)
+		return
+	}
 	if a.err != nil || len(a.items) == 0 {
 		s.counts.failures.Add(1)
 		s.log.Debug("head request", zap.Stringer("peer", p), zap.Error(a.err))
@@ -49,6 +53,16 @@ func (s *puller[H]) claimed(ctx context.Context, p peer.ID, a answer[H]) {
 	if !s.held(ctx, a.items[0], p) && s.raise(a.items[0].Height()) {
 		s.urgent = true
 	}
+}
+
+// chase raises the target towards a head whose proposer is not proven, no
+// further than the ranges that are asked for at once: they have to prove the way.
+func (s *puller[H]) chase(next uint64) {
+	if s.claim < next {
+		s.claim = 0
+		return
+	}
+	s.urgent = s.raise(min(s.claim, next+maxItems*uint64(s.cfg.InFlight))) || s.urgent //nolint:gosec // not negative
 }
 
 // held reports whether the item's height is in the store already. If another

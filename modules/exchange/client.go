@@ -22,9 +22,10 @@ var errLie = errors.New("peer lied")
 
 // answer is what a peer said to one request.
 type answer[H any] struct {
-	items []H   // checked, in order, from the first height asked for
-	bytes int64 // their encoded size
-	err   error // why there is not more; nil when the answer is complete
+	items []H    // checked, in order, from the first height asked for
+	bytes int64  // their encoded size
+	err   error  // why there is not more; nil when the answer is complete
+	claim uint64 // height of a head that cannot be judged yet; 0 otherwise
 }
 
 // fetch asks one peer for a span and checks what comes. It keeps the good
@@ -55,7 +56,10 @@ func (e *Exchange[H]) done(a answer[H]) { e.status.reading.Add(-a.bytes) }
 // head asks one peer for its newest item.
 func (e *Exchange[H]) head(ctx context.Context, p peer.ID) answer[H] {
 	a := e.ask(ctx, p, request{amount: 1})
-	e.check(&a, nil)
+	asked := a.items
+	if e.check(&a, nil); errors.Is(a.err, errUnproven) {
+		a.claim = asked[0].Height()
+	}
 	if len(a.items) == 0 && a.err == nil {
 		a.err = fmt.Errorf("%w: empty answer", errMalformed)
 	}
@@ -67,6 +71,9 @@ func (e *Exchange[H]) check(a *answer[H], heads []*block.SignedHeader) {
 	n, err := e.rules.check(a.items, heads)
 	if err == nil {
 		return
+	}
+	if errors.Is(err, errUnproven) {
+		e.rules.stop(a.items[n], time.Now().Add(e.cfg.RetryMax))
 	}
 	a.items = a.items[:n]
 	a.err = err

@@ -115,6 +115,10 @@ func (r *dataRules) synth(prev *block.Data, heads []*block.SignedHeader) []*bloc
 	return out
 }
 
+func (r *dataRules) stop(*block.Data, time.Time) {}
+
+func (r *dataRules) stopped() (<-chan struct{}, time.Time) { return nil, time.Time{} }
+
 func (r *dataRules) target() (uint64, bool) { return r.headers.Height(), true }
 
 func (r *dataRules) indexed(ctx context.Context, hash []byte) (uint64, bool) {

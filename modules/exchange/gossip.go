@@ -95,6 +95,9 @@ func (e *Exchange[H]) gossiped(ctx context.Context, item H, from peer.ID) (verdi
 	case errors.Is(err, errNoHeader):
 		return ignoreNoHeader, err
 	case errors.Is(err, errUnproven):
+		if e.heard.note(time.Now()) || e.ahead(item.Height()) {
+			e.poke()
+		}
 		return ignoreUnproven, err
 	case errors.Is(err, block.ErrFutureTime):
 		return ignoreFuture, err
@@ -107,6 +110,13 @@ func (e *Exchange[H]) gossiped(ctx context.Context, item H, from peer.ID) (verdi
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.place(ctx, item, from)
+}
+
+// ahead makes the next item wanted when one that cannot be judged is at or above
+// it, and reports whether that is new. It proves nothing about those above.
+func (e *Exchange[H]) ahead(height uint64) bool {
+	next := e.next()
+	return height >= next && e.raise(next)
 }
 
 // stored reports whether the store has the very same item.

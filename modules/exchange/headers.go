@@ -15,6 +15,7 @@ type headerRules struct {
 	genesis   block.Genesis
 	proposers Proposers
 	now       func() time.Time
+	wall      wall
 }
 
 func (r *headerRules) decode(b []byte) (*block.SignedHeader, error) {
@@ -61,23 +62,37 @@ func (r *headerRules) basic(h *block.SignedHeader, now time.Time) error {
 	if err := block.VerifyBasic(h, now); err != nil {
 		return err //nolint:wrapcheck // names the header and the rule
 	}
-	want := r.proposers.Expected(height)
-	if len(want) == 0 {
-		if bytes.Equal(h.Header.ProposerAddress, r.genesis.ProposerAddress) {
-			return nil
-		}
-		return fmt.Errorf("header %d: %w", height, errUnproven)
+	return r.proposer(h)
+}
+
+func (r *headerRules) proposer(h *block.SignedHeader) error {
+	height := h.Height()
+	switch r.proposers.Judge(height, h.Header.ProposerAddress) {
+	case block.Expected:
+		return nil
+	case block.Unproven:
+		return fmt.Errorf("header %d of %X: %w", height, h.Header.ProposerAddress, errUnproven)
+	case block.Unexpected:
 	}
-	if !bytes.Equal(h.Header.ProposerAddress, want) {
-		return &block.Violation{
-			Rule: block.ErrUnexpectedProposer, Height: height,
-			Got: fmt.Sprintf("%X", h.Header.ProposerAddress), Want: fmt.Sprintf("%X", want),
-		}
+	return &block.Violation{
+		Rule: block.ErrUnexpectedProposer, Height: height,
+		Got: fmt.Sprintf("%X", h.Header.ProposerAddress), Want: "the one the state names",
 	}
-	return nil
+}
+
+func (r *headerRules) stop(h *block.SignedHeader, until time.Time) {
+	r.wall.set(h.Height(), h.Header.ProposerAddress, until)
+}
+
+func (r *headerRules) stopped() (<-chan struct{}, time.Time) {
+	return r.wall.opens(r.proposers, time.Now())
 }
 
 func (r *headerRules) link(prev, next *block.SignedHeader) error {
+	// What was parked or fetched may have been judged before the state moved on.
+	if err := r.proposer(next); err != nil {
+		return err
+	}
 	if !prev.IsZero() {
 		return block.VerifyLink(prev, next) //nolint:wrapcheck // names the header and the rule
 	}
@@ -107,6 +122,7 @@ func (r *headerRules) mend(_, item *block.SignedHeader, _ []*block.SignedHeader)
 func (r *headerRules) plan(_ context.Context, from, to uint64) ([]span, error) {
 	const most = 8 // spans at once; the rest is planned when there is room
 	var out []span
+	to = r.wall.cut(to, r.proposers, time.Now())
 	for from < to && len(out) < most {
 		end := min(to, from+maxItems)
 		out = append(out, span{from: from, to: end})

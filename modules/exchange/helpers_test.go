@@ -258,7 +258,14 @@ func connect(tb testing.TB, a, b *machine) {
 // proposers says the same address for every height.
 type proposers []byte
 
-func (p proposers) Expected(uint64) []byte { return p }
+func (p proposers) Judge(_ uint64, address []byte) block.Standing {
+	if bytes.Equal(p, address) {
+		return block.Expected
+	}
+	return block.Unexpected
+}
+
+func (p proposers) Changed() <-chan struct{} { return nil }
 
 // clock is shortly after the newest block of the tests.
 func clock() time.Time { return time.Date(2026, 1, 3, 0, 0, 0, 0, time.UTC) }

@@ -142,7 +142,7 @@ func TestModule(t *testing.T) {
 	app := fxtest.New(t, fx.NopLogger, fx.Supply(zap.NewNop()),
 		fx.Provide(func() header.Store[*block.SignedHeader] { return hs },
 			func(s header.Store[*block.SignedHeader]) HeaderParams {
-				return HeaderParams{Network: m, Store: s, Genesis: c.Genesis, Proposers: proposers(nil), Config: Default()}
+				return HeaderParams{Network: m, Store: s, Genesis: c.Genesis, Proposers: proposers(c.Genesis.ProposerAddress), Config: Default()}
 			},
 			func(s header.Store[*block.SignedHeader]) DataParams {
 				return DataParams{Network: m, Store: ds, Headers: s, HeaderEvents: hs.events(t), Genesis: c.Genesis, Config: Default()}

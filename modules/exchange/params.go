@@ -22,10 +22,11 @@ type Network interface {
 
 // Proposers knows who must sign. It is asked from many goroutines at once.
 type Proposers interface {
-	// Expected returns the address that must sign a height; nil when it is not
-	// known, and then the genesis proposer is the only one accepted; what others
-	// sign is ignored, not blamed on who sent it.
-	Expected(height uint64) []byte
+	// Judge says whether an address may sign a height. What an unproven one signed
+	// is left alone, and not blamed on who sent it.
+	Judge(height uint64, address []byte) block.Standing
+	// Changed returns a channel that is closed when Judge may say something else.
+	Changed() <-chan struct{}
 }
 
 // Hint returns the DA height a half of a block was seen at; 0 when not seen.

@@ -126,6 +126,7 @@ func (s *puller[H]) giveUp(c *chunk[H]) {
 		return
 	}
 	s.log.Warn("dropping a head nobody can prove", zap.Uint64("target", s.target()), zap.Uint64("head", s.store.Height()))
+	s.claim = 0
 	s.lower(s.store.Height())
 }
 
@@ -221,6 +222,10 @@ func (s *puller[H]) judge(ctx context.Context, err error, bad []H) error {
 	}
 	p := s.chunks[0].peer
 	s.status.fail(err)
+	if errors.Is(err, errUnproven) {
+		s.rules.stop(bad[0], time.Now().Add(s.cfg.RetryMax))
+		return nil
+	}
 	if _, ok := errors.AsType[*block.Conflict[H]](err); ok {
 		return nil // reported; whoever sent it has done no wrong
 	}

@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/tandem-node/tandem/modules/block"
 )
@@ -50,6 +51,12 @@ type rules[H Item[H]] interface {
 	indexed(ctx context.Context, hash []byte) (height uint64, ok bool)
 	// hinted returns the item with this DA hint and no other.
 	hinted(item H, hint uint64) H
+	// stop says that an item cannot be judged now: nothing from it on is planned
+	// until that may have changed, or the time has come to ask others.
+	stop(item H, until time.Time)
+	// stopped returns when what stop was called for may be over; nil and zero when
+	// nothing is held back.
+	stopped() (<-chan struct{}, time.Time)
 	// target returns the height to reach, or false when claims decide it.
 	target() (uint64, bool)
 }

@@ -26,6 +26,7 @@ type puller[H Item[H]] struct {
 	open    time.Time   // since when the gap is open or has not shrunk
 	last    uint64      // head at the last round
 	hold    time.Time   // the store failed: not before
+	claim   uint64      // a head whose proposer is not proven; 0 for none
 	misses  int         // answers "not found" in a row without progress
 
 	probing  bool        // a probe is under way
@@ -76,6 +77,7 @@ func (s *puller[H]) run(ctx context.Context) error {
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var proven <-chan struct{}
 	for {
 		select {
 		case <-ctx.Done():
@@ -83,6 +85,7 @@ func (s *puller[H]) run(ctx context.Context) error {
 		case <-timer.C:
 		case <-s.wake:
 		case <-headers:
+		case <-proven:
 		case p := <-s.forks:
 			s.probe(ctx, p, s.store.Height())
 		case f := <-s.outcomes:
@@ -93,7 +96,12 @@ func (s *puller[H]) run(ctx context.Context) error {
 		}
 		s.counts.wakeups.Add(1)
 		timer.Stop()
-		if at := s.round(ctx); !at.IsZero() {
+		at := s.round(ctx)
+		var over time.Time
+		if proven, over = s.rules.stopped(); !over.IsZero() {
+			at = earlier(at, over)
+		}
+		if !at.IsZero() {
 			timer.Reset(max(time.Until(at), 0))
 		}
 	}
@@ -157,6 +165,7 @@ func (s *puller[H]) round(ctx context.Context) time.Time {
 		return earlier(at, s.failed(ctx, err, now))
 	}
 	next := s.next()
+	s.chase(next)
 	if target := s.target(); next > target {
 		s.reset()
 		s.urgent, s.misses, s.open = false, 0, time.Time{}

@@ -1,12 +1,14 @@
 package execution_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"go.uber.org/zap/zaptest"
 
+	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/execution"
 	"github.com/tandem-node/tandem/modules/execution/executiontest"
 )
@@ -25,6 +27,31 @@ func TestContract(t *testing.T) {
 			})
 		})
 	}
+}
+
+// rotating is Rotating with the life cycle of what it stands before.
+type rotating struct {
+	executiontest.Rotating
+	execution.Lifecycle
+}
+
+// An executor that names proposers keeps the contract.
+func TestContractOfRotation(t *testing.T) {
+	executiontest.Suite{
+		Open: func(t *testing.T, dir string) execution.Executor {
+			t.Helper()
+			kv := execution.NewKV(execution.Default(), dir, zaptest.NewLogger(t))
+			return rotating{executiontest.Rotating{Complete: kv}, kv}
+		},
+		Txs: func(height uint64) [][]byte {
+			txs := executiontest.DefaultTxs(height)
+			if height%3 == 0 {
+				address := block.Sum(fmt.Append(nil, height))
+				txs = append(txs, executiontest.RotateTx(address[:]))
+			}
+			return txs
+		},
+	}.Run(t)
 }
 
 func TestMain(m *testing.M) {

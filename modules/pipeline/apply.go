@@ -31,6 +31,9 @@ func (p *Pipeline) Apply(ctx context.Context, blocks []block.Block, src block.So
 	}
 	defer p.leave()
 	if err := p.settle(ctx); err != nil {
+		return p.owe(err)
+	}
+	if err := p.purge(ctx); err != nil {
 		return err
 	}
 	rest, err := p.dropKnown(ctx, blocks, src)
@@ -41,10 +44,13 @@ func (p *Pipeline) Apply(ctx context.Context, blocks []block.Block, src block.So
 		n, err := p.group(ctx, rest, src)
 		rest = rest[n:]
 		if err != nil {
-			return err
+			return p.refute(ctx, err)
 		}
 	}
-	return p.advanceQuietly(ctx)
+	if err := p.advanceQuietly(ctx); err != nil {
+		return err
+	}
+	return p.purge(ctx)
 }
 
 // settle finishes what an earlier failure left undone.
@@ -223,6 +229,9 @@ func (p *Pipeline) verify(ctx context.Context, st block.State, b block.Block, t 
 	_, span := p.span(ctx, names.SpanVerify, t.spans)
 	defer span.End()
 	if p.cfg.HeadersOnly {
+		if p.trusts(b.Header.Header.ProposerAddress) {
+			st.NextProposer = b.Header.Header.ProposerAddress
+		}
 		err = verifyHeader(st, b.Header, t.now)
 	} else {
 		err = block.Verify(st, b, t.now)
@@ -245,7 +254,7 @@ func verifyHeader(st block.State, h *block.SignedHeader, now time.Time) error {
 // result executes a block, or takes the header's word where nothing is executed.
 func (p *Pipeline) result(ctx context.Context, st block.State, b block.Block, t turn) (block.ExecResult, error) {
 	if p.cfg.HeadersOnly {
-		return block.ExecResult{StateRoot: b.Header.Header.AppHash}, nil
+		return block.ExecResult{StateRoot: b.Header.Header.AppHash, NextProposer: b.Header.Header.ProposerAddress}, nil
 	}
 	ctx, span := p.span(ctx, names.SpanExecute, t.spans)
 	defer span.End()
@@ -305,6 +314,9 @@ func (p *Pipeline) adopt(blocks []block.Block, src block.Source) {
 	for i, b := range blocks {
 		if !bytes.Equal(p.state.NextProposer, p.states[i].NextProposer) {
 			p.since = p.states[i].NextHeight()
+			p.deposed = !p.cfg.HeadersOnly
+			p.log.Info("another proposer signs from here on", zap.Uint64("height", p.since),
+				zap.String("proposer", fmt.Sprintf("%X", p.states[i].NextProposer)))
 		}
 		p.state = p.states[i]
 		p.recent.put(markOf(b.Header))

@@ -1,7 +1,6 @@
 package pipeline_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"testing"
@@ -375,7 +374,7 @@ func TestNothingBeforeOpen(t *testing.T) {
 	require.Equal(t, uint64(1), p.Next())
 }
 
-func TestExpected(t *testing.T) {
+func TestJudge(t *testing.T) {
 	w := newWorld(t, 0)
 	second := testutil.Key("second")
 	address := block.NewSigner(second.Public().(edKey)).Address
@@ -389,10 +388,17 @@ func TestExpected(t *testing.T) {
 	p := w.start()
 	require.NoError(t, p.Apply(t.Context(), w.blocks, block.SourceP2P))
 	for range 2 {
-		require.Nil(t, p.Expected(0))
+		require.Equal(t, block.Unexpected, p.Judge(0, address))
 		for h := uint64(1); h <= 9; h++ {
 			signer := w.at(min(h, 6)).Header.Header.ProposerAddress
-			require.True(t, bytes.Equal(signer, p.Expected(h)), h)
+			require.Equal(t, block.Expected, p.Judge(h, signer), h)
+			other := w.at(7 - min(h, 6)).Header.Header.ProposerAddress
+			want := block.Unexpected
+			if h > p.Next() {
+				want = block.Unproven // a block in between may name it
+			}
+			require.Equal(t, want, p.Judge(h, other), h)
+			require.Equal(t, block.Unexpected, p.Judge(h, nil), h)
 		}
 		p = w.start()
 	}

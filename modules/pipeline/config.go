@@ -1,8 +1,11 @@
 package pipeline
 
 import (
+	"encoding/hex"
 	"fmt"
 	"time"
+
+	"github.com/tandem-node/tandem/modules/block"
 )
 
 // Config bounds how many blocks share one commit.
@@ -20,12 +23,26 @@ type Config struct {
 	GroupTime   time.Duration `koanf:"group_time"`
 	// Conflict is the policy for a proposer that signs two headers of a height.
 	Conflict Policy `koanf:"conflict"`
+	// Proposers are addresses (32 bytes in hex) that a node which executes nothing
+	// takes blocks of, beside the genesis proposer. Others learn them from the state.
+	Proposers []string `koanf:"proposers"`
+}
+
+// proposers returns the addresses; Validate has checked them.
+func (c Config) proposers() [][]byte {
+	out := make([][]byte, 0, len(c.Proposers))
+	for _, text := range c.Proposers {
+		if address, err := hex.DecodeString(text); err == nil {
+			out = append(out, address)
+		}
+	}
+	return out
 }
 
 // Default returns limits that keep a commit below a few megabytes and the
 // applied head no more than a moment behind the executor.
 func Default() Config {
-	return Config{GroupBlocks: 256, GroupBytes: 8 << 20, GroupTime: 200 * time.Millisecond, Conflict: PolicyAuto}
+	return Config{GroupBlocks: 256, GroupBytes: 8 << 20, GroupTime: 200 * time.Millisecond, Conflict: PolicyAuto, Proposers: []string{}}
 }
 
 // Validate returns one error that names the key, the value and what was expected.
@@ -39,6 +56,11 @@ func (c Config) Validate() error {
 		return fmt.Errorf("pipeline.group_time is %s, want more than 0", c.GroupTime)
 	case c.Conflict != PolicyAuto && c.Conflict != PolicyFollowDA && c.Conflict != PolicyHalt:
 		return fmt.Errorf("pipeline.conflict is %q, want %s, %s or %s", c.Conflict, PolicyAuto, PolicyFollowDA, PolicyHalt)
+	}
+	for _, text := range c.Proposers {
+		if address, err := hex.DecodeString(text); err != nil || len(address) != block.HashSize {
+			return fmt.Errorf("pipeline.proposers has %q, want addresses of %d bytes in hex", text, block.HashSize)
+		}
 	}
 	return nil
 }

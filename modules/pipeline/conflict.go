@@ -61,8 +61,12 @@ func (p *Pipeline) Conflicts() Conflicts {
 // Report takes two headers of one height that came from peers; c.Have is the
 // stored one. It keeps the proof and decides nothing but, with the policy halt,
 // to take no more blocks: what DA says comes through Include. It does not wait
-// for the pipeline.
+// for the pipeline, unless the two are of different proposers: then one of them
+// was not in office, which is no proof of anything.
 func (p *Pipeline) Report(ctx context.Context, c *block.Conflict[*block.SignedHeader], peer string) error {
+	if rivals(c.Have, c.Got) {
+		return p.reconsider(ctx)
+	}
 	in, err := p.store.Inclusion(ctx, c.Height)
 	if err != nil && !errors.Is(err, header.ErrNotFound) {
 		return fmt.Errorf("read inclusion %d: %w", c.Height, err)
@@ -136,6 +140,9 @@ func (p *Pipeline) judge(ctx context.Context, s *sieve, inc block.Inclusion) err
 	}
 	if err != nil || have.Digest() == inc.Hash {
 		return err
+	}
+	if rivals(have, inc.Header) {
+		return nil
 	}
 	now, first := p.now(), s.known[inc.Height]
 	fresh, err := p.accuse(ctx, block.Evidence{

@@ -200,7 +200,7 @@ func TestConcurrentUse(t *testing.T) {
 		for {
 			changed := p.Changed()
 			s := p.Snapshot()
-			_ = p.Expected(s.Applied())
+			_ = p.Judge(s.Applied(), nil)
 			if s.Applied() < last || s.Final > s.Applied() {
 				done <- fmt.Errorf("snapshot went from %d to %d, final %d", last, s.Applied(), s.Final)
 				return

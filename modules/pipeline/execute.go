@@ -17,7 +17,10 @@ func (p *Pipeline) execute(ctx context.Context, e block.Execution) (res block.Ex
 			err = p.panicked("ExecuteTxs", e.Height, v)
 		}
 	}()
-	return p.exec.ExecuteTxs(ctx, e)
+	if res, err = p.exec.ExecuteTxs(ctx, e); err == nil {
+		err = named(e.Height, res.NextProposer)
+	}
+	return res, err
 }
 
 func (p *Pipeline) setFinal(ctx context.Context, height uint64) (err error) {

@@ -39,6 +39,10 @@ func (p *Pipeline) Include(ctx context.Context, incs []block.Inclusion, cursor u
 }
 
 func (p *Pipeline) include(ctx context.Context, incs []block.Inclusion, cursor uint64) error {
+	if owed := p.owed; owed != nil {
+		p.owed = nil
+		return owed
+	}
 	if err := p.resumeRevert(ctx); err != nil {
 		return err
 	}

@@ -39,6 +39,9 @@ func (p *Pipeline) Open(ctx context.Context) error {
 	if err := p.finishRevert(ctx); err != nil {
 		return err
 	}
+	if err := p.recallProposer(ctx); err != nil {
+		return err
+	}
 	if err := p.align(ctx); err != nil {
 		return err
 	}
@@ -212,6 +215,14 @@ func (p *Pipeline) replayOne(ctx context.Context, prev block.State, height uint6
 	}
 	if !bytes.Equal(got.StateRoot, want.AppHash) {
 		return want, &RootError{Height: height, Got: got.StateRoot, Want: want.AppHash}
+	}
+	next := prev.NextProposer
+	if len(got.NextProposer) > 0 {
+		next = got.NextProposer
+	}
+	if !bytes.Equal(next, want.NextProposer) {
+		return want, stateErrorf("replayed, block %d names %X the next proposer; when it was applied it named %X: "+
+			"the executor is not deterministic, or its data is of another chain", height, next, want.NextProposer)
 	}
 	return want, nil
 }

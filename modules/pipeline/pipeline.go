@@ -62,8 +62,11 @@ type Pipeline struct {
 	final   finality
 	told    map[reported]struct{}
 	policy  Policy
+	trusted [][]byte // addresses of Config.Proposers
 	// reverting is a rollback that was decided and is not done.
 	reverting *block.Revert
+	owed      *RevertedError // what the DA worker has yet to hear
+	deposed   bool           // the newest block named another proposer
 	blocks    uint64
 	txs       uint64
 	since     uint64 // the proposer is the same from this height on
@@ -80,7 +83,7 @@ func New(with Params) *Pipeline {
 		genesis: with.Genesis, store: with.Store, headers: with.Headers, data: with.Data,
 		exec: with.Executor, events: with.Events, now: with.Now, cfg: with.Config, log: with.Log, tracer: with.Tracer,
 		noSpan: trace.SpanFromContext(context.Background()), gate: make(chan struct{}, 1),
-		seen: make(map[uint64]block.Included), told: make(map[reported]struct{}),
+		seen: make(map[uint64]block.Included), told: make(map[reported]struct{}), trusted: with.Config.proposers(),
 	}
 	if p.exec == nil {
 		p.exec = NoExecutor{}
@@ -137,23 +140,6 @@ func (t *trouble) set(policy Policy) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.Policy, t.Halted = policy, nil
-}
-
-// Expected returns the address that must sign a height, or nil when that is not
-// known. Above the next height it assumes that the proposer stays the same.
-func (p *Pipeline) Expected(height uint64) []byte {
-	s := p.snap.Load()
-	switch {
-	case height >= s.since:
-		return s.State.NextProposer
-	case height < p.genesis.InitialHeight:
-		return nil
-	}
-	before, err := p.store.StateAt(context.Background(), height-1)
-	if err != nil {
-		return nil
-	}
-	return before.NextProposer
 }
 
 // State returns the state after the newest applied block.

@@ -89,9 +89,10 @@ type Events interface {
 	// Conflict tells of a second header of a height. It may be called without
 	// the lock, and while what follows from it is not decided.
 	Conflict(height uint64, hash block.Hash)
-	// Reverted tells that everything from the height of h on gave way to the
-	// chain on DA. The header is stored already.
-	Reverted(h *block.SignedHeader)
+	// Reverted tells that everything from a height on was removed: it gave way to
+	// the chain on DA, whose header of that height is stored already, or, with h
+	// nil, it was of a proposer that was replaced.
+	Reverted(height uint64, h *block.SignedHeader)
 }
 
 // NoEvents is an Events that hears nothing.
@@ -107,7 +108,7 @@ func (NoEvents) Final(uint64, block.Hash) {}
 func (NoEvents) Conflict(uint64, block.Hash) {}
 
 // Reverted implements Events.
-func (NoEvents) Reverted(*block.SignedHeader) {}
+func (NoEvents) Reverted(uint64, *block.SignedHeader) {}
 
 // NoExecutor stands where nothing is executed: Config.HeadersOnly.
 type NoExecutor struct{}

@@ -36,8 +36,10 @@ func (p *Pipeline) revert(ctx context.Context, r block.Revert) error {
 	if r.DACursor, err = p.rereadFrom(ctx, r); err != nil {
 		return err
 	}
-	p.log.Warn("rolling back to follow da", zap.Uint64("to", r.To), zap.Uint64("applied", applied(p.state)),
-		zap.Stringer("da_header", r.Header.Digest()), zap.Uint64("da_height", r.DAHeight), zap.Uint64("da_cursor", r.DACursor))
+	if r.Header != nil {
+		p.log.Warn("rolling back to follow da", zap.Uint64("to", r.To), zap.Uint64("applied", applied(p.state)),
+			zap.Stringer("da_header", r.Header.Digest()), zap.Uint64("da_height", r.DAHeight), zap.Uint64("da_cursor", r.DACursor))
+	}
 	if err := p.store.SaveRevert(context.WithoutCancel(ctx), r); err != nil {
 		return fmt.Errorf("note the rollback to block %d: %w", r.To, err)
 	}
@@ -51,6 +53,9 @@ func (p *Pipeline) revert(ctx context.Context, r block.Revert) error {
 // header wanted was not noted.
 func (p *Pipeline) rereadFrom(ctx context.Context, r block.Revert) (uint64, error) {
 	from := r.DAHeight
+	if r.Header == nil {
+		from = p.store.DACursor()
+	}
 	lower := func(daHeight uint64) {
 		if daHeight != 0 {
 			from = min(from, daHeight)
@@ -101,10 +106,16 @@ func (p *Pipeline) resumeRevert(ctx context.Context) error {
 	p.state, p.since = st, min(p.since, st.NextHeight())
 	p.recent, p.waiting, p.unsure = recent{}, waiting{}, true
 	p.final.stuck, p.final.told = 0, min(p.final.told, r.To)
+	p.deposed = false
 	clear(p.seen)
-	p.noteRevert(r.To)
+	if r.Header != nil {
+		p.noteRevert(r.To)
+	}
 	p.publish(p.next(p.snap.Load().Source, p.snap.Load().AppliedAt))
-	p.events.Reverted(r.Header)
+	p.events.Reverted(r.To+1, r.Header)
+	if r.Header == nil {
+		return &RevertedError{To: r.To, DACursor: r.DACursor}
+	}
 	p.log.Warn("rolled back to follow da", zap.Uint64("applied", applied(p.state)), zap.Uint64("da_cursor", r.DACursor))
 	return &RevertedError{To: r.To, DACursor: r.DACursor}
 }
@@ -139,10 +150,12 @@ func (p *Pipeline) replaceAbove(ctx context.Context, r block.Revert) error {
 		if err = p.store.Truncate(ctx, r.To); err != nil {
 			return fmt.Errorf("remove blocks above %d: %w", r.To, err)
 		}
-		err = p.store.Commit(ctx, block.Batch{
-			Blocks: []block.Block{{Header: r.Header}}, DropRevert: true, Sync: true,
-			Inclusions: []block.Inclusion{{Height: r.To + 1, Kind: block.KindHeader, Hash: r.Header.Digest(), DAHeight: r.DAHeight}},
-		})
+		b := block.Batch{DropRevert: true, Sync: true}
+		if r.Header != nil {
+			b.Blocks = []block.Block{{Header: r.Header}}
+			b.Inclusions = []block.Inclusion{{Height: r.To + 1, Kind: block.KindHeader, Hash: r.Header.Digest(), DAHeight: r.DAHeight}}
+		}
+		err = p.store.Commit(ctx, b)
 		if _, raced := errors.AsType[*block.Conflict[*block.SignedHeader]](err); !raced {
 			break
 		}

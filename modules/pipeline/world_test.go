@@ -534,10 +534,10 @@ func (r *recorder) Conflict(_ uint64, hash block.Hash) {
 	r.conflicts = append(r.conflicts, hash)
 }
 
-func (r *recorder) Reverted(h *block.SignedHeader) {
+func (r *recorder) Reverted(height uint64, _ *block.SignedHeader) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.reverts = append(r.reverts, h.Height())
+	r.reverts = append(r.reverts, height)
 }
 
 func (r *recorder) Applied(blocks []block.Block, src block.Source) {

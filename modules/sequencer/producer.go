@@ -130,11 +130,17 @@ func (p *Producer) Run(ctx context.Context) error {
 }
 
 func (p *Producer) run(ctx context.Context) error {
+	if err := p.inOffice(ctx); err != nil {
+		return err
+	}
 	if err := p.settle(ctx); err != nil {
 		return err
 	}
 	p.cadence.start(p.p.Chain.State(), p.p.Now())
 	for {
+		if err := p.inOffice(ctx); err != nil {
+			return err
+		}
 		if err := p.turn(ctx); err != nil {
 			return err
 		}
@@ -148,6 +154,35 @@ func (p *Producer) run(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// proposes reports whether the state names this node's key for the next block.
+func (p *Producer) proposes(st block.State) bool {
+	return bytes.Equal(st.NextProposer, p.signer.Address)
+}
+
+// inOffice waits while the next block is for another proposer to sign: the node
+// follows like any other until a block names its key (ADR 015).
+func (p *Producer) inOffice(ctx context.Context) error {
+	waited := false
+	for {
+		changed := p.p.Chain.Changed()
+		st := p.p.Chain.State()
+		if p.proposes(st) {
+			break
+		}
+		waited = true
+		p.waiting(fmt.Sprintf("its turn: proposer %X signs the next block", st.NextProposer), zap.Uint64("height", st.NextHeight()))
+		if err := await(ctx, changed); err != nil {
+			return err
+		}
+	}
+	if waited {
+		p.waiting("")
+		p.p.Log.Info("this node is the proposer now", zap.Uint64("height", p.p.Chain.State().NextHeight()))
+		p.cadence.start(p.p.Chain.State(), p.p.Now())
+	}
+	return nil
 }
 
 // settle waits until blocks may be made at all and finishes the block that an

@@ -226,14 +226,16 @@ func TestTimeNeverGoesBackwards(t *testing.T) {
 	})
 }
 
-func TestWrongKeyIsPermanent(t *testing.T) {
+func TestWrongKeyWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.key = testutil.Key("somebody else")
-		err := w.process().producer().Run(t.Context())
-		require.ErrorContains(t, err, fmt.Sprintf("%X", w.genesis.ProposerAddress))
-		require.ErrorContains(t, err, "but this node's key is of")
+		producer := w.process().producer()
+		stop := run(t, producer.Run)
+		after(time.Minute)
+		require.Contains(t, producer.Stats().WaitingFor, fmt.Sprintf("its turn: proposer %X", w.genesis.ProposerAddress))
 		require.Empty(t, w.payloads)
+		require.NoError(t, stop())
 	})
 }
 
@@ -247,9 +249,12 @@ func TestRotationAwayStopsTheProducer(t *testing.T) {
 			}
 			return nil
 		}
-		err := w.process().producer().Run(t.Context())
-		require.ErrorContains(t, err, fmt.Sprintf("%X", next))
+		producer := w.process().producer()
+		stop := run(t, producer.Run)
+		after(time.Minute)
+		require.Contains(t, producer.Stats().WaitingFor, fmt.Sprintf("its turn: proposer %X", next))
 		require.Equal(t, uint64(3), w.height())
+		require.NoError(t, stop())
 	})
 }
 

@@ -1,6 +1,7 @@
 package sequencer
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -127,6 +128,11 @@ func (s *Submitter) save(ctx context.Context) error {
 	return nil
 }
 
+// mine reports whether this node's key signed a header.
+func (s *Submitter) mine(h *block.SignedHeader) bool {
+	return bytes.Equal(h.Header.ProposerAddress, s.signer.Address)
+}
+
 // readHeaders returns what has to be posted for heights [from, to).
 func (s *Submitter) readHeaders(ctx context.Context, from, to uint64) ([]item, error) {
 	hs, err := s.p.Headers.GetRange(ctx, from, to)
@@ -136,7 +142,7 @@ func (s *Submitter) readHeaders(ctx context.Context, from, to uint64) ([]item, e
 	items := make([]item, len(hs))
 	for i, h := range hs {
 		items[i] = item{height: h.Height(), hash: h.Digest()}
-		if string(h.Header.ProposerAddress) != string(s.signer.Address) {
+		if !s.mine(h) {
 			items[i].skip = true // another proposer's; only its key can sign the envelope
 			continue
 		}
@@ -155,11 +161,15 @@ func (s *Submitter) readData(ctx context.Context, from, to uint64) ([]item, erro
 	if err != nil {
 		return nil, err
 	}
-	items := make([]item, len(ds))
-	for i, d := range ds {
+	hs, err := s.p.Headers.GetRange(ctx, from, to)
+	if err != nil {
+		return nil, err
+	}
+	items := make([]item, min(len(ds), len(hs)))
+	for i, d := range ds[:len(items)] {
 		items[i] = item{height: d.Height(), hash: d.Commitment()}
-		if len(d.Txs) == 0 {
-			items[i].skip = true // never on DA
+		if len(d.Txs) == 0 || !s.mine(hs[i]) {
+			items[i].skip = true // never on DA, or for another proposer to post
 			continue
 		}
 		items[i].size = d.Size()

@@ -73,8 +73,11 @@ func (g *gossiper) Host() host.Host { return g.host }
 // PubSub implements exchange.Network.
 func (g *gossiper) PubSub() *pubsub.PubSub { return g.pubsub }
 
-// Expected implements exchange.Proposers: the genesis proposer.
-func (g *gossiper) Expected(uint64) []byte { return nil }
+// Judge implements exchange.Proposers.
+func (g *gossiper) Judge(uint64, []byte) block.Standing { return block.Expected }
+
+// Changed implements exchange.Proposers.
+func (g *gossiper) Changed() <-chan struct{} { return nil }
 
 func newGossiper(ctx context.Context, net mocknet.Mocknet, g block.Genesis) (*gossiper, error) {
 	x := new(gossiper)

@@ -2,6 +2,7 @@ package testnet
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"path/filepath"
 	"testing/synctest"
@@ -13,8 +14,10 @@ import (
 	"go.uber.org/fx"
 
 	"github.com/tandem-node/tandem/app"
+	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/da"
 	"github.com/tandem-node/tandem/modules/execution"
+	"github.com/tandem-node/tandem/modules/execution/executiontest"
 	"github.com/tandem-node/tandem/modules/signer"
 	"github.com/tandem-node/tandem/telemetry"
 	"github.com/tandem-node/tandem/testutil"
@@ -49,6 +52,7 @@ type spec struct {
 	idle    bool
 	// tripwire puts a tripwire into the stores.
 	tripwire bool
+	key      string
 }
 
 // NodeOption changes a node.
@@ -94,6 +98,23 @@ func Inside(opts ...fx.Option) NodeOption {
 	return func(s *spec) { s.inner = append(s.inner, opts...) }
 }
 
+// Key makes a sequencer sign with another key than the genesis proposer's, which
+// is the one named "proposer".
+func Key(name string) NodeOption { return func(s *spec) { s.key = name } }
+
+// ProposerAddress returns the address of the key of a name.
+func ProposerAddress(name string) []byte {
+	return block.NewSigner(testutil.Key(name).Public().(ed25519.PublicKey)).Address //nolint:forcetypeassert // it is one
+}
+
+// Rotating makes transactions able to name the next proposer: see
+// executiontest.RotateTx.
+func Rotating() NodeOption {
+	return With(fx.Decorate(func(e execution.Executor) execution.Executor {
+		return executiontest.Rotating{Complete: e.(complete)} //nolint:forcetypeassert // for the built-in executors
+	}))
+}
+
 // Stopped makes a node without starting it.
 func Stopped() NodeOption { return func(s *spec) { s.idle = true } }
 
@@ -108,7 +129,7 @@ func (n *Net) Light(opts ...NodeOption) *Node { return n.add(app.RoleLight, opts
 
 func (n *Net) add(role app.Role, opts []NodeOption) *Node {
 	n.t.Helper()
-	s := spec{name: fmt.Sprintf("%s-%d", role.Name(), len(n.nodes)), role: role, da: true, p2p: true}
+	s := spec{name: fmt.Sprintf("%s-%d", role.Name(), len(n.nodes)), role: role, da: true, p2p: true, key: "proposer"}
 	for _, o := range opts {
 		o(&s)
 	}
@@ -198,7 +219,7 @@ func (x *Node) setup(s spec) app.Setup {
 	require.NoError(t, err)
 	metrics, err := telemetry.NewMetrics()
 	require.NoError(t, err)
-	x.signer = &recordedSigner{Signer: signer.NewLocal(testutil.Key("proposer")), all: x.net.signed}
+	x.signer = &recordedSigner{Signer: signer.NewLocal(testutil.Key(s.key)), all: x.net.signed}
 	x.tracing = tracing
 	return app.Setup{
 		Role: s.role, Home: x.home, Version: "test", Config: c, Genesis: x.net.Genesis, NodeKey: key, Signer: x.signer,

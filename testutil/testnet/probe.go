@@ -9,20 +9,12 @@ import (
 	"time"
 
 	"github.com/tandem-node/tandem/modules/block"
-	"github.com/tandem-node/tandem/modules/execution"
+	"github.com/tandem-node/tandem/modules/execution/executiontest"
 )
 
-// complete is an executor with all optional parts, as the built-in ones are.
-// Only such executors are probed: wrapping others would hide what they lack.
-type complete interface {
-	execution.Executor
-	execution.HeightProvider
-	execution.Rollbacker
-	execution.InfoProvider
-	execution.Submitter
-	execution.TxNotifier
-	execution.HTTPProvider
-}
+// complete is an executor with all optional parts. Only such executors are
+// probed: wrapping others would hide what they lack.
+type complete = executiontest.Complete
 
 // ErrInjected is what a failing executor returns.
 var ErrInjected = errors.New("injected failure")

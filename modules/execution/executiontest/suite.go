@@ -119,12 +119,13 @@ type chain struct {
 	dir   string
 	exec  execution.Executor
 	roots map[uint64][]byte // the genesis root below the initial height
+	named map[uint64][]byte // next proposers, where a block named one
 	next  uint64
 }
 
 func start(t *testing.T, s Suite) *chain {
 	t.Helper()
-	c := &chain{t: t, suite: s, dir: t.TempDir(), roots: make(map[uint64][]byte), next: s.InitialHeight}
+	c := &chain{t: t, suite: s, dir: t.TempDir(), roots: make(map[uint64][]byte), named: make(map[uint64][]byte), next: s.InitialHeight}
 	c.open()
 	t.Cleanup(c.close)
 	c.roots[s.InitialHeight-1] = c.init()
@@ -160,6 +161,13 @@ func (c *chain) execute(height uint64) []byte {
 	c.t.Helper()
 	res, err := c.exec.ExecuteTxs(c.t.Context(), c.block(height))
 	require.NoError(c.t, err, "height %d", height)
+	if n := len(res.NextProposer); n != 0 {
+		require.Equal(c.t, block.HashSize, n, "block %d names a next proposer of %d bytes", height, n)
+	}
+	if want, again := c.named[height]; again {
+		require.True(c.t, bytes.Equal(want, res.NextProposer), "block %d names %X, and %X when executed again", height, want, res.NextProposer)
+	}
+	c.named[height] = bytes.Clone(res.NextProposer)
 	return res.StateRoot
 }
 
@@ -188,6 +196,7 @@ func sameRoots(t *testing.T, want, have *chain) {
 	require.Len(t, have.roots, len(want.roots))
 	for h, root := range want.roots {
 		require.True(t, bytes.Equal(root, have.roots[h]), "root of height %d: %X on one, %X on the other", h, root, have.roots[h])
+		require.True(t, bytes.Equal(want.named[h], have.named[h]), "block %d names %X on one, %X on the other", h, want.named[h], have.named[h])
 	}
 }
 
@@ -260,7 +269,7 @@ func borrowed(c *chain) {
 				tx[i] = 'x'
 			}
 		}
-		c.roots[c.next] = res.StateRoot // not a copy: it must not change
+		c.roots[c.next], c.named[c.next] = res.StateRoot, res.NextProposer // not copies: they must not change
 		c.next++
 	}
 	sameRoots(t, control, c)
