@@ -65,6 +65,7 @@ func (r *Report) Refresh(document, source string) (fresh string, missing []strin
 // origin says what was measured where.
 func (r *Report) origin(source string) string {
 	m := r.Machine
+	kernel, _, _ := strings.Cut(m.Kernel, "-")
 	return fmt.Sprintf("%s%s, %d shared cores, %.0f GB, kernel %s, %s; `%s` (load of the machine before: %.1f). Medians of %d runs, with the least and the most.",
-		machineLine, m.CPU, m.Cores, m.MemoryGB, m.Kernel, m.Go, source, m.Load, r.Runs)
+		machineLine, m.CPU, m.Cores, m.MemoryGB, kernel, m.Go, source, m.Load, r.Runs)
 }

@@ -85,7 +85,7 @@ Words about the rate.
 | rate | of no table of figures |
 `
 	r := filled()
-	r.Machine = report.Machine{CPU: "a CPU", Cores: 2, MemoryGB: 24, Kernel: "6.1", Go: "go1", Load: 0.3}
+	r.Machine = report.Machine{CPU: "a CPU", Cores: 2, MemoryGB: 24, Kernel: "6.1-vendor", Go: "go1", Load: 0.3}
 	r.Runs = 3
 	got, missing := r.Refresh(document, "bench/results/x.json")
 	require.Equal(t, `# Speed
