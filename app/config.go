@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/tandem-node/tandem/modules/chainstore"
 	"github.com/tandem-node/tandem/modules/da"
@@ -41,6 +42,21 @@ type Config struct {
 	Store      chainstore.Config       `koanf:"store"`
 	DB         leveldb.Config          `koanf:"db"`
 	Tracing    telemetry.TracingConfig `koanf:"tracing"`
+	Health     HealthConfig            `koanf:"health"`
+}
+
+// HealthConfig says when the node counts as dead.
+type HealthConfig struct {
+	// StuckAfter is how long a part may be at one piece of work.
+	StuckAfter time.Duration `koanf:"stuck_after"`
+}
+
+// Validate returns an error that names the key, the value and what was expected.
+func (c HealthConfig) Validate() error {
+	if c.StuckAfter < time.Second {
+		return fmt.Errorf("stuck_after is %s, want at least 1s", c.StuckAfter)
+	}
+	return nil
 }
 
 // Namespaces are the names blobs are posted under; the bytes are derived from
@@ -72,6 +88,7 @@ func Default() Config {
 		Execution: execution.Default(), Signer: signer.Default(), Sequencer: sequencer.Default(),
 		Exchange: exchange.Default(), Syncer: syncer.Default(), Pipeline: pipeline.Default(),
 		Store: chainstore.Default(), DB: leveldb.Default(), Tracing: t.Tracing,
+		Health: HealthConfig{StuckAfter: 2 * time.Minute},
 	}
 }
 
@@ -97,6 +114,7 @@ func (c Config) Problems() []error {
 		{"pipeline", c.Pipeline.Validate},
 		{"store", c.Store.Validate},
 		{"db", c.DB.Validate},
+		{"health", c.Health.Validate},
 	} {
 		if err := part.validate(); err != nil {
 			problems = append(problems, inSection(part.section, err))

@@ -20,8 +20,6 @@ const (
 	// readyStall is how long a node that counts as ready may know of a block and
 	// not get it applied.
 	readyStall = 30 * time.Second
-	// wedgedAfter is how long a node may have work and do none of it.
-	wedgedAfter = 2 * time.Minute
 )
 
 // waits is what the parts of a node wait for.
@@ -181,10 +179,27 @@ func late(c sequencer.Config, last, now time.Time) bool {
 	return now.Sub(last) > max(most, least)
 }
 
+// loop is a part that everything else depends on.
+type loop struct {
+	name  string
+	busy  time.Duration // with one piece of work
+	limit time.Duration
+}
+
+// serviced returns an error that names the first loop that is stuck.
+func serviced(loops []loop) error {
+	for _, l := range loops {
+		if l.busy > l.limit {
+			return fmt.Errorf("%s has been at one piece of work for %s, more than %s: it hangs", l.name, l.busy.Round(time.Second), l.limit)
+		}
+	}
+	return nil
+}
+
 // live decides whether a node still does its work. stalled is for how long the
 // stores held the next block and it was not applied.
-func live(s syncer.Stats, stalled time.Duration) error {
-	if stalled <= wedgedAfter {
+func live(s syncer.Stats, stalled, limit time.Duration) error {
+	if stalled <= limit {
 		return nil
 	}
 	reason := s.Failure

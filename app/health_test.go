@@ -192,12 +192,21 @@ func TestStallIsMeasuredFromLookToLook(t *testing.T) {
 
 func TestLive(t *testing.T) {
 	st := syncer.Stats{Next: 9, Head: 12}
-	require.NoError(t, live(st, 0))
-	require.NoError(t, live(st, wedgedAfter))
-	require.EqualError(t, live(st, wedgedAfter+time.Second),
+	const limit = 2 * time.Minute
+	require.NoError(t, live(st, 0, limit))
+	require.NoError(t, live(st, limit, limit))
+	require.EqualError(t, live(st, limit+time.Second, limit),
 		"block 9 is stored but was not applied for 2m1s: nothing failed, a part of the node hangs")
 	st.Failure = "executor: disk full"
-	require.EqualError(t, live(st, 3*time.Minute), "block 9 is stored but was not applied for 3m0s: executor: disk full")
+	require.EqualError(t, live(st, 3*time.Minute, limit), "block 9 is stored but was not applied for 3m0s: executor: disk full")
+}
+
+func TestServiced(t *testing.T) {
+	const limit = 2 * time.Minute
+	require.NoError(t, serviced(nil))
+	require.NoError(t, serviced([]loop{{"a", 0, limit}, {"b", limit, limit}}))
+	require.EqualError(t, serviced([]loop{{"a", limit, limit}, {"b", limit + time.Second, limit}, {"c", time.Hour, limit}}),
+		"b has been at one piece of work for 2m1s, more than 2m0s: it hangs")
 }
 
 func TestDABehind(t *testing.T) {

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -28,6 +29,7 @@ type monitor struct {
 	in      monitorIn
 	started time.Time
 	rate    rate
+	p2pRate rate  // of blocks that peers brought
 	lagging stall // the next height is known and not applied
 	wedged  stall // it is stored and not applied
 }
@@ -59,7 +61,7 @@ type extras struct {
 func newMonitor(in monitorIn) *monitor {
 	now := time.Now()
 	// The first answer shows the rate since start, later ones that since the answer before.
-	return &monitor{in: in, started: now, rate: rate{at: now}}
+	return &monitor{in: in, started: now, rate: rate{at: now}, p2pRate: rate{at: now}}
 }
 
 // NodeID implements rpc.Network.
@@ -113,9 +115,15 @@ func (m *monitor) Status(ctx context.Context) rpc.Status {
 		Enabled: m.in.Setup.Config.DA.Address != "" || !w.Worker.LastOK.IsZero(), Phase: string(w.Worker.Phase),
 		Head: w.Worker.Head.Height, Cursor: w.Worker.Cursor, LastOK: w.Worker.LastOK, Error: w.Worker.LastErr,
 	}
+	s.P2P.Progress = m.p2pSource(s.P2P)
+	s.DA.Progress = daSource(s.DA, s.Heads.DA, w.Worker, m.in.Setup.Config.DAWorker.PollInterval)
 	s.Heads.P2P = s.P2P.Target
 	best := m.best()
 	s.Lag = rpc.Lag{Blocks: best - min(best, s.Heads.Applied), Final: s.Heads.Applied - min(s.Heads.Applied, s.Heads.Final), Rate: m.rate.of(snap.Blocks)}
+	if s.Lag.Blocks > 0 {
+		s.Lag.Seconds = age(snap.State.LastTime, time.Now())
+	}
+	s.Lag.ETA = eta(s.Lag.Blocks, s.Lag.Rate)
 	s.Sequencer = m.sequencerStatus(&w)
 	s.WaitingFor = waitingFor(s, w)
 	s.Conflicts = m.conflicts(ctx)
@@ -177,10 +185,28 @@ func (m *monitor) Ready(ctx context.Context) rpc.Readiness {
 }
 
 // Live implements rpc.Node. Workers that end stop the whole node, so what is
-// left to find is one that holds blocks and does not apply them.
+// left to find is one that is stuck, and blocks that are held and not applied.
 func (m *monitor) Live(context.Context) error {
+	now, limit := time.Now(), m.in.Setup.Config.Health.StuckAfter
+	if err := serviced(m.loops(now, limit)); err != nil {
+		return err
+	}
 	stats := m.in.Syncer.Stats()
-	return live(stats, m.wedged.of(stats.Next <= stats.Head, stats.Next, time.Now()))
+	return live(stats, m.wedged.of(stats.Next <= stats.Head, stats.Next, now), limit)
+}
+
+// loops returns what has to be serviced, the innermost first: who waits for it is
+// stuck as well.
+func (m *monitor) loops(now time.Time, limit time.Duration) []loop {
+	out := []loop{
+		{fmt.Sprintf("the pipeline, after block %d,", m.in.Pipeline.Snapshot().Applied()), m.in.Pipeline.Beat().For(now), limit},
+		{"the syncer", m.in.Syncer.Beat().For(now), limit},
+		{"the DA worker", m.in.Worker.Beat().For(now), limit + m.in.Setup.Config.DA.RequestTimeout},
+	}
+	if p := m.in.Extras.Producer; p != nil {
+		out = append(out, loop{"block production", p.Beat().For(now), limit})
+	}
+	return out
 }
 
 // shortRoot is the state root in hex; executors may have roots of any length.

@@ -53,9 +53,9 @@ func printStatus(out io.Writer, s rpc.Status, now time.Time) error {
 	row("applied", "%d%s", s.Heads.Applied, appliedText(s.Applied, now))
 	row("final", "%d%s", s.Heads.Final, finalText(s.Final))
 	row("stored", "%s", storedText(s))
-	row("p2p", "%s", p2pText(s.P2P))
-	row("da", "%s", daText(s, now))
-	row("lag", "%d blocks to the head, %d to final, %.1f blocks/s", s.Lag.Blocks, s.Lag.Final, s.Lag.Rate)
+	row("p2p", "%s%s", p2pText(s.P2P), sourceText(s.P2P.Progress, now))
+	row("da", "%s%s", daText(s, now), sourceText(s.DA.Progress, now))
+	row("lag", "%d blocks to the head%s, %d to final, %.1f blocks/s", s.Lag.Blocks, lagText(s.Lag.Seconds, s.Lag.ETA), s.Lag.Final, s.Lag.Rate)
 	if q := s.Sequencer; q != nil {
 		row("sequencer", "%d made since start, on DA: headers to %d, data to %d%s", q.Produced, q.SubmittedHeader, q.SubmittedData, problem(q.Error))
 	}
@@ -79,6 +79,38 @@ func conflictText(c rpc.Conflicts) string {
 		text += ", halted: " + c.Halted
 	}
 	return text + ", see 'tandem evidence list'"
+}
+
+// sourceText is what there is to say of a source that was not taken over as a
+// whole, or that brings nothing.
+func sourceText(p rpc.Source, now time.Time) string {
+	var text string
+	if p.Lag > 0 {
+		text = fmt.Sprintf("; %d %s to go%s, %.1f/s", p.Lag, p.Unit, lagText(p.Seconds, p.ETA), p.Rate)
+	}
+	if !p.LastProgress.IsZero() && (p.Lag > 0 || p.WaitingFor != "") {
+		text += ", last progress " + ago(p.LastProgress, now)
+	}
+	if p.WaitingFor != "" {
+		text += "; waits for " + p.WaitingFor
+	}
+	return text
+}
+
+// lagText says how old what is held is, and when that will be over.
+func lagText(seconds, eta float64) string {
+	var text string
+	if seconds > 0 {
+		text = " (" + span(seconds) + " behind)"
+	}
+	if eta > 0 {
+		text += ", " + span(eta) + " left"
+	}
+	return text
+}
+
+func span(seconds float64) string {
+	return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
 }
 
 func ago(at, now time.Time) string {

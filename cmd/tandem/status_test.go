@@ -46,6 +46,28 @@ lag          2 blocks to the head, 18 to final, 3.2 blocks/s
 state root   ab12
 waiting for  data of block 119
 `},
+		{"catching up on both", func(s *rpc.Status) {
+			s.Lag.Seconds, s.Lag.ETA = 7.4, 61
+			s.P2P.Progress = rpc.Source{
+				Head: 121, Lag: 2, Unit: "blocks", Seconds: 7.4, LastProgress: now.Add(-time.Second), Rate: 0.5, ETA: 4,
+				WaitingFor: "2 blocks from 2 peers",
+			}
+			s.DA.Progress = rpc.Source{
+				Head: 101, Lag: 900, Unit: "DA heights", Seconds: 5400, LastProgress: now, Rate: 100, ETA: 9, WaitingFor: "data of 119, header seen at DA 43",
+			}
+			s.DA.Head, s.DA.Error, s.WaitingFor = 944, "", "data of 119, header seen at DA 43"
+		}, `
+chain        test-chain, genesis 01234567
+node         full, tandem v1.2.3, 12D3KooWAbc
+applied      118, 1.2s ago, from p2p
+final        100, header at DA 40, data at DA 41
+stored       headers to 120, data to 119
+p2p          head 121, 3 peers, 2 of the chain; 2 blocks to go (7s behind), 4s left, 0.5/s, last progress 1s ago; waits for 2 blocks from 2 peers
+da           head 101, read to DA 44 of 944, last answer 400ms ago; 900 DA heights to go (1h30m0s behind), 9s left, 100.0/s, last progress 0s ago; waits for data of 119, header seen at DA 43
+lag          2 blocks to the head (7s behind), 1m1s left, 18 to final, 3.2 blocks/s
+state root   ab12
+waiting for  data of 119, header seen at DA 43
+`},
 		{"sequencer", func(s *rpc.Status) {
 			s.Role, s.WaitingFor, s.DA.Error = "sequencer", "", ""
 			s.Sequencer = &rpc.Sequencer{Produced: 9, SubmittedHeader: 110, SubmittedData: 109, Error: "no funds"}

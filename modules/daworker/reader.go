@@ -62,6 +62,7 @@ type reader struct {
 	early     int // times in a row that the head could not be read yet
 	phase     Phase
 	lastOK    time.Time
+	lastRead  time.Time
 	lastErr   string
 	rate      meter
 }
@@ -80,7 +81,7 @@ func newReader(w *Worker) *reader {
 	r.watch = &watcher{client: p.Client, interval: p.Config.PollInterval, log: p.Log, wake: w.Wake}
 	r.win = &window{
 		start: p.Config.InFlight, most: p.Config.MaxInFlight, budget: p.Config.PrefetchBytes,
-		fetch: r.fetch, many: r.many(), hand: r.hand, retry: r.retry, backoff: r.backoff, held: &w.prefetched,
+		fetch: r.fetch, many: r.many(), hand: r.hand, retry: r.retry, backoff: r.backoff, held: &w.prefetched, beat: &w.beat,
 	}
 	r.publish()
 	return r
@@ -234,8 +235,9 @@ func (r *reader) hand(ctx context.Context, group []*found) error {
 		r.p.Log.Info("da height can be read again", zap.Uint64("da_height", group[0].height))
 		r.phase, r.lastErr = PhaseCatchUp, ""
 	}
-	r.answered(time.Now())
-	r.rate.add(len(group), time.Now())
+	r.lastRead = time.Now()
+	r.answered(r.lastRead)
+	r.rate.add(len(group), r.lastRead)
 	if err := r.flush(ctx); err != nil {
 		return err
 	}
@@ -399,6 +401,7 @@ func (r *reader) wait(ctx context.Context) bool {
 	if !due.After(now) {
 		return ctx.Err() == nil
 	}
+	r.w.beat.Idle()
 	timer := time.NewTimer(due.Sub(now))
 	defer timer.Stop()
 	select {
@@ -427,7 +430,7 @@ func (r *reader) disabled() {
 func (r *reader) publish() {
 	a := r.asm
 	s := Status{
-		Phase: r.phase, Head: r.head, Cursor: r.next, Floor: r.floor, LastOK: r.lastOK, LastErr: r.lastErr,
+		Phase: r.phase, Head: r.head, Cursor: r.next, Floor: r.floor, LastOK: r.lastOK, LastRead: r.lastRead, LastErr: r.lastErr,
 		WaitingFor: a.waitingFor(), Streaming: r.watch.alive.Load(), Rate: r.rate.value(time.Now()), Stats: a.stats,
 		Pending: Pending{
 			Headers: len(a.pending.headers), Data: a.pending.items, Bytes: a.pending.bytes,

@@ -27,6 +27,8 @@ type Status struct {
 	Floor  uint64  // DA height a restart reads from; at most Cursor
 	// LastOK is when the endpoint last answered; zero when it never did.
 	LastOK time.Time
+	// LastRead is when a DA height was handed over last; zero before.
+	LastRead time.Time
 	// LastErr is the newest failure; empty once the endpoint answers again.
 	LastErr string
 	// WaitingFor names the one thing the chain waits for here; empty for none.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tandem-node/tandem/modules/da"
+	"github.com/tandem-node/tandem/telemetry/beat"
 )
 
 // A hand-over takes at most this much, so that what was read is soon in the stores.
@@ -34,6 +35,7 @@ type window struct {
 	retry   func(ctx context.Context, height uint64, err error) error
 	backoff func(attempt int) time.Duration
 	held    *atomic.Int64 // bytes read ahead, for the status
+	beat    *beat.Beat    // of each step
 }
 
 // run hands over [from, to]. It returns nil when all was, or the error that ended
@@ -105,6 +107,7 @@ type windowRun struct {
 }
 
 func (r *windowRun) step(ctx context.Context) error {
+	r.beat.Busy()
 	r.dispatch(ctx)
 	if group := r.takeGroup(); len(group) > 0 {
 		r.clearTimer()
@@ -115,6 +118,7 @@ func (r *windowRun) step(ctx context.Context) error {
 		if r.timer == nil {
 			r.timer = time.NewTimer(r.backoff(f.attempts))
 		}
+		r.beat.Idle()
 		timer = r.timer.C
 	}
 	since := time.Now()

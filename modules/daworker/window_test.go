@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tandem-node/tandem/modules/da"
+	"github.com/tandem-node/tandem/telemetry/beat"
 )
 
 // Whatever the latencies, failures and sizes: every height once, in order, within
@@ -29,7 +30,7 @@ func TestWindowOrder(t *testing.T) {
 			tries := make([]atomic.Int64, n+1)
 			var got []uint64
 			w := &window{
-				start: start, most: most, budget: 50_000, held: &held,
+				start: start, most: most, budget: 50_000, held: &held, beat: new(beat.Beat),
 				backoff: func(int) time.Duration { return 30 * time.Millisecond },
 				retry:   func(context.Context, uint64, error) error { return nil },
 				fetch: func(_ context.Context, h uint64) (*found, error) {
@@ -77,7 +78,7 @@ func TestWindowBackPressure(t *testing.T) {
 		var held atomic.Int64
 		var peak int64
 		w := &window{
-			start: 16, most: 128, budget: budget, held: &held,
+			start: 16, most: 128, budget: budget, held: &held, beat: new(beat.Beat),
 			backoff: func(int) time.Duration { return time.Second },
 			retry:   func(context.Context, uint64, error) error { return nil },
 			fetch: func(_ context.Context, h uint64) (*found, error) {
@@ -100,7 +101,7 @@ func TestWindowGrowsWithLatency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var held atomic.Int64
 		w := &window{
-			start: 16, most: 128, budget: 64 << 20, held: &held,
+			start: 16, most: 128, budget: 64 << 20, held: &held, beat: new(beat.Beat),
 			backoff: func(int) time.Duration { return time.Second },
 			retry:   func(context.Context, uint64, error) error { return nil },
 			fetch: func(_ context.Context, h uint64) (*found, error) {
@@ -118,7 +119,7 @@ func TestWindowGrowsWithLatency(t *testing.T) {
 // listed reads lists of heights: the request costs one time, each height another.
 func listed(request, height time.Duration, requests *atomic.Int64) (w *window) {
 	return &window{
-		start: 16, most: 128, budget: 64 << 20, held: new(atomic.Int64),
+		start: 16, most: 128, budget: 64 << 20, held: new(atomic.Int64), beat: new(beat.Beat),
 		backoff: func(int) time.Duration { return time.Second },
 		retry:   func(context.Context, uint64, error) error { return nil },
 		hand:    func(context.Context, []*found) error { return nil },
@@ -251,7 +252,7 @@ func TestWindowStopsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var held atomic.Int64
 		w := &window{
-			start: 4, most: 8, budget: 1 << 20, held: &held,
+			start: 4, most: 8, budget: 1 << 20, held: &held, beat: new(beat.Beat),
 			backoff: func(int) time.Duration { return time.Second },
 			retry:   func(context.Context, uint64, error) error { return nil },
 			fetch: func(ctx context.Context, _ uint64) (*found, error) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/da"
+	"github.com/tandem-node/tandem/telemetry/beat"
 )
 
 // Sink takes what was seen on DA. Include must persist both before it returns
@@ -74,6 +75,7 @@ type Worker struct {
 	turned atomic.Pointer[chan struct{}] // closed when the phase changes
 	wake   chan struct{}
 	rewind atomic.Uint64
+	beat   beat.Beat
 	// prefetched counts the bytes read ahead; Status shows them as they are now.
 	prefetched atomic.Int64
 }
@@ -110,13 +112,16 @@ func (w *Worker) Run(parent context.Context) error {
 	if w.p.Config.Watch {
 		wg.Go(func() { r.watch.run(ctx) })
 	}
+	defer w.beat.Idle()
 	for {
+		w.beat.Busy()
 		err := r.round(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil // asked to stop
 		case errors.Is(err, da.ErrDisabled):
 			r.disabled()
+			w.beat.Idle()
 			cancel()
 			<-parent.Done()
 			return nil
@@ -165,6 +170,10 @@ func (w *Worker) show(s *snapshot) {
 		close(*w.turned.Swap(&next))
 	}
 }
+
+// Beat tells for how long Run has been busy with one step: an answer that is
+// waited for, or the hand-over of what was read. Calls to DA end by themselves.
+func (w *Worker) Beat() *beat.Beat { return &w.beat }
 
 // Wake makes the worker look again now, for example after the stores changed.
 // It never blocks.

@@ -148,6 +148,7 @@ func (p *Pipeline) conflict(ctx context.Context, h *block.SignedHeader, src bloc
 
 // group applies the first blocks that fit in one commit and returns how many.
 func (p *Pipeline) group(ctx context.Context, blocks []block.Block, src block.Source) (int, error) {
+	p.beat.Busy()
 	failed := p.run(ctx, blocks, src)
 	n := len(p.states)
 	if n == 0 {

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/telemetry/beat"
 )
 
 // readTimeout bounds reads of stored blocks: they are there or they never come.
@@ -71,6 +72,7 @@ type Pipeline struct {
 	txs       uint64
 	since     uint64 // the proposer is the same from this height on
 
+	beat    beat.Beat // of the writer inside
 	trouble trouble
 	snap    atomic.Pointer[Snapshot]
 	wakeMu  sync.Mutex
@@ -110,13 +112,20 @@ func New(with Params) *Pipeline {
 func (p *Pipeline) enter(ctx context.Context) error {
 	select {
 	case p.gate <- struct{}{}:
+		p.beat.Busy()
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-func (p *Pipeline) leave() { <-p.gate }
+func (p *Pipeline) leave() {
+	p.beat.Idle()
+	<-p.gate
+}
+
+// Beat tells for how long a writer has been busy with one group of blocks.
+func (p *Pipeline) Beat() *beat.Beat { return &p.beat }
 
 // ready reports why blocks cannot be taken now.
 func (p *Pipeline) ready() error {

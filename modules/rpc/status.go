@@ -56,6 +56,25 @@ type Lag struct {
 	Blocks uint64  `json:"blocks"`
 	Final  uint64  `json:"final_blocks"`
 	Rate   float64 `json:"blocks_per_second"`
+	// Seconds is how old the applied block is, while a higher one is known.
+	Seconds float64 `json:"seconds"`
+	// ETA is how many seconds the known blocks take at this rate; absent when
+	// nothing is left or nothing moves.
+	ETA float64 `json:"eta_seconds,omitempty"`
+}
+
+// Source tells how far one source was used, apart from the other.
+type Source struct {
+	Head    uint64  `json:"head"`    // the highest block it is known to have
+	Lag     uint64  `json:"lag"`     // what it has and was not taken yet, in Unit
+	Unit    string  `json:"unit"`    // blocks or DA heights
+	Seconds float64 `json:"seconds"` // the same in time; an estimate
+	// LastProgress is when it brought something last.
+	LastProgress time.Time `json:"last_progress,omitzero"`
+	Rate         float64   `json:"per_second"` // in Unit, lately
+	ETA          float64   `json:"eta_seconds,omitempty"`
+	// WaitingFor is the one reason why nothing comes of it; empty when all was taken.
+	WaitingFor string `json:"waiting_for,omitempty"`
 }
 
 // P2P is the fast source.
@@ -66,6 +85,7 @@ type P2P struct {
 	Target     uint64   `json:"target"`      // the same as heads.p2p
 	Error      string   `json:"last_error,omitempty"`
 	Listen     []string `json:"listen,omitempty"`
+	Progress   Source   `json:"progress"`
 }
 
 // DA is the true source.
@@ -76,6 +96,8 @@ type DA struct {
 	Cursor  uint64    `json:"cursor"` // next DA height to read
 	LastOK  time.Time `json:"last_ok,omitzero"`
 	Error   string    `json:"last_error,omitempty"`
+	// Progress counts in DA heights; its Head is a block height.
+	Progress Source `json:"progress"`
 }
 
 // Sequencer is the state of block production.

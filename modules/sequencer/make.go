@@ -22,6 +22,8 @@ const maxAhead = 5 * time.Second
 
 // step makes one block: build, write down, sign, apply, broadcast.
 func (p *Producer) step(ctx context.Context) error {
+	p.beat.Busy()
+	defer p.beat.Idle()
 	start := time.Now()
 	st := p.p.Chain.State()
 	if !p.proposes(st) {
@@ -84,6 +86,7 @@ func (p *Producer) clock(ctx context.Context, st block.State) error {
 			return nil
 		}
 		p.waiting("the clock to reach the block time", zap.Time("block_time", earliest), zap.Duration("ahead", ahead))
+		p.beat.Busy() // the wait ends by itself
 		if _, err := sleep(ctx, min(ahead-maxAhead, time.Second), nil); err != nil {
 			return err
 		}
@@ -213,6 +216,7 @@ func (p *Producer) apply(ctx context.Context, b block.Block) error {
 func (p *Producer) retry(ctx context.Context, f func() error) error {
 	wait := backoff{first: p.cfg.RetryDelay, most: p.cfg.RetryMaxDelay}
 	for try := 1; ; try++ {
+		p.beat.Busy()
 		err := f()
 		switch {
 		case err == nil:

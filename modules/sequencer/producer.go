@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/telemetry/beat"
 )
 
 // ProducerParams is what a Producer is made of.
@@ -49,6 +50,7 @@ type Producer struct {
 	broadcasting trouble
 	making       trouble
 
+	beat  beat.Beat
 	mu    sync.Mutex
 	stats ProducerStats
 }
@@ -88,6 +90,9 @@ func NewProducer(p ProducerParams) *Producer {
 		stats:        ProducerStats{PendingLimit: p.Config.MaxPending},
 	}
 }
+
+// Beat tells for how long Run has been busy with one attempt to make a block.
+func (p *Producer) Beat() *beat.Beat { return &p.beat }
 
 // Stats returns what the Producer is doing.
 func (p *Producer) Stats() ProducerStats {

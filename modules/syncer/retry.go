@@ -53,6 +53,7 @@ func jitter(d time.Duration) time.Duration {
 // backOff waits after a failure. An event may cure it and cuts the wait short,
 // but not below the least delay: a flood of events is no flood of attempts.
 func (s *Syncer) backOff(ctx context.Context) {
+	s.beat.Idle()
 	delay := s.retry.delay()
 	timer := time.NewTimer(jitter(s.retry.least))
 	defer timer.Stop()

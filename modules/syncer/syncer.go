@@ -10,6 +10,7 @@ import (
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/notifier"
+	"github.com/tandem-node/tandem/telemetry/beat"
 )
 
 // Source is what the syncer needs of a store.
@@ -58,6 +59,7 @@ type Syncer struct {
 	retry retry
 	ahead *ahead
 
+	beat    beat.Beat
 	count   counters
 	failure atomic.Pointer[string] // why the last pass failed; nil when it did not
 }
@@ -77,8 +79,10 @@ func (s *Syncer) Run(ctx context.Context) error {
 	s.inbox = s.openInbox()
 	defer s.inbox.close()
 	defer s.dropAhead()
+	defer s.beat.Idle()
 	var refusedAt uint64
 	for {
+		s.beat.Busy()
 		err := s.catchUp(ctx)
 		switch next := s.sink.Next(); {
 		case ctx.Err() != nil:
@@ -100,10 +104,14 @@ func (s *Syncer) Run(ctx context.Context) error {
 	}
 }
 
+// Beat tells for how long Run has been busy with one range of blocks.
+func (s *Syncer) Beat() *beat.Beat { return &s.beat }
+
 // catchUp works until the sink has everything the stores hold.
 func (s *Syncer) catchUp(ctx context.Context) error {
 	next, head := s.look()
 	for next <= head && ctx.Err() == nil {
+		s.beat.Busy()
 		if err := s.advance(ctx, next, head); err != nil {
 			return err
 		}
@@ -153,6 +161,7 @@ func (s *Syncer) advance(ctx context.Context, next, head uint64) error {
 
 // wait returns when there may be something new. It costs nothing meanwhile.
 func (s *Syncer) wait(ctx context.Context) {
+	s.beat.Idle()
 	if s.inbox.wait(ctx, nil) {
 		s.count.wakeups.Add(1)
 	}
