@@ -39,6 +39,23 @@ func FuzzSignedHeader(f *testing.F) {
 	})
 }
 
+func FuzzHeader(f *testing.F) {
+	seeds(f, func(c captured) []byte {
+		h, err := block.DecodeSignedHeader(c.P2PHeader)
+		require.NoError(f, err)
+		return h.Payload()
+	})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, err := block.DecodeHeader(b)
+		if err != nil {
+			return
+		}
+		again, err := block.DecodeHeader(h.Encode())
+		require.NoError(t, err)
+		require.Equal(t, h.Encode(), again.Encode())
+	})
+}
+
 func FuzzData(f *testing.F) {
 	seeds(f, func(c captured) []byte { return c.P2PData })
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -1,6 +1,7 @@
 package signer_test
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/hex"
@@ -154,6 +155,29 @@ func FuzzKeyFile(f *testing.F) {
 		key, err := signer.LoadNodeKey(path)
 		if err == nil {
 			require.Len(t, key, ed25519.PrivateKeySize)
+		}
+	})
+}
+
+// FuzzSignerFile: a damaged key file is an error, and never another key.
+func FuzzSignerFile(f *testing.F) {
+	sound, err := os.ReadFile("testdata/signer.json")
+	require.NoError(f, err)
+	passphrase, err := os.ReadFile("testdata/signer_passphrase.txt")
+	require.NoError(f, err)
+	want, err := signer.Load("testdata/signer.json", bytes.TrimSpace(passphrase))
+	require.NoError(f, err)
+	f.Add(sound)
+	f.Add([]byte(`{"priv_key_encrypted":"","nonce":"AAAAAAAAAAAAAAAA"}`))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		path := filepath.Join(dir, "signer.json")
+		require.NoError(t, os.WriteFile(path, b, 0o600))
+		if key, err := signer.Load(path, bytes.TrimSpace(passphrase)); err == nil {
+			require.Equal(t, want, key)
+		}
+		if public, err := signer.PublicOf(path); err == nil {
+			require.Len(t, public, ed25519.PublicKeySize)
 		}
 	})
 }
