@@ -8,7 +8,6 @@ import (
 
 	header "github.com/celestiaorg/go-header"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/fx"
 	"go.uber.org/zap"
 
@@ -26,6 +25,7 @@ import (
 	"github.com/tandem-node/tandem/modules/referee"
 	"github.com/tandem-node/tandem/modules/sequencer"
 	"github.com/tandem-node/tandem/modules/syncer"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 )
 
 // The two stores everybody shares.
@@ -36,11 +36,11 @@ type (
 	Data = header.Store[*block.Data]
 )
 
-func instrumentHeaders(s Headers, n *notifier.Notifier, t trace.Tracer) Headers {
+func instrumentHeaders(s Headers, n *notifier.Notifier, t *blocktrace.Tracer) Headers {
 	return instrumented.Wrap(s, n, notifier.Header, instrumented.Tracer(t))
 }
 
-func instrumentData(s Data, n *notifier.Notifier, t trace.Tracer) Data {
+func instrumentData(s Data, n *notifier.Notifier, t *blocktrace.Tracer) Data {
 	return instrumented.Wrap(s, n, notifier.Data, instrumented.Tracer(t))
 }
 
@@ -52,7 +52,7 @@ func bindings(r Role) fx.Option {
 		func(s *chainstore.Store) pipeline.Store { return s },
 		func(s Headers) pipeline.Headers { return s },
 		func(s Data) pipeline.Data { return s },
-		func(n *notifier.Notifier) pipeline.Events { return announcer{n} },
+		func(n *notifier.Notifier, t *blocktrace.Tracer) pipeline.Events { return announcer{n, t} },
 		func(c Config) pipeline.Config { return c.pipeline(r) },
 		func(s Headers) syncer.Source[*block.SignedHeader] { return s },
 		func(s Data) syncer.Source[*block.Data] { return s },
@@ -136,7 +136,7 @@ type exchangeIn struct {
 	Data     Data
 	Pipeline *pipeline.Pipeline
 	Notifier *notifier.Notifier
-	Tracer   trace.Tracer
+	Tracer   *blocktrace.Tracer
 }
 
 func headerParams(in exchangeIn) exchange.HeaderParams {
@@ -182,7 +182,7 @@ type workerIn struct {
 	Headers  Headers
 	Data     Data
 	Pipeline *pipeline.Pipeline
-	Tracer   trace.Tracer
+	Tracer   *blocktrace.Tracer
 }
 
 func workerParams(in workerIn) daworker.Params {
@@ -236,7 +236,10 @@ func refereeParams(in refereeIn) referee.Params {
 
 // announcer publishes what the pipeline did. Blocks made here were written by
 // the pipeline itself, so it also announces what the stores gained.
-type announcer struct{ n *notifier.Notifier }
+type announcer struct {
+	n *notifier.Notifier
+	t *blocktrace.Tracer
+}
 
 // Applied implements pipeline.Events.
 func (a announcer) Applied(blocks []block.Block, src block.Source) {
@@ -246,11 +249,13 @@ func (a announcer) Applied(blocks []block.Block, src block.Source) {
 	last := blocks[len(blocks)-1]
 	e := notifier.Event{Type: notifier.Applied, Source: eventSource(src), Height: last.Height(), Hash: last.Header.Digest(), Timestamp: time.Now()}
 	if src == block.SourceLocal {
+		local := e
+		span := instrumented.Announcing(context.Background(), a.t, &local)
 		for _, t := range []notifier.EventType{notifier.Header, notifier.Data} {
-			e.Type = t
-			a.n.Publish(e)
+			local.Type = t
+			a.n.Publish(local)
 		}
-		e.Type = notifier.Applied
+		span.End()
 	}
 	a.n.Publish(e)
 }

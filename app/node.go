@@ -14,6 +14,7 @@ import (
 	"github.com/tandem-node/tandem/modules/p2p"
 	"github.com/tandem-node/tandem/modules/sequencer"
 	"github.com/tandem-node/tandem/telemetry"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 )
 
 // Setup is all a node is made from. Everything that may ask a person or read a
@@ -79,6 +80,9 @@ func inputs(s Setup) fx.Option {
 	return fx.Options(
 		fx.Supply(s, s.Genesis, s.Log, p2p.Options(nil)),
 		fx.Supply(c, c.RPC, c.P2P, c.DA, c.DAWorker, c.Execution, c.Exchange, c.Syncer, c.Sequencer, c.Store, c.DB),
-		fx.Provide(s.Tracing.Tracer, s.Metrics.Meter),
+		fx.Provide(
+			func() *blocktrace.Tracer { return s.Tracing.Tracer(s.Genesis.Hash()) },
+			s.Metrics.Meter,
+		),
 	)
 }

@@ -9,6 +9,9 @@ import (
 	"os"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/signer"
 	"github.com/tandem-node/tandem/telemetry"
@@ -117,11 +120,26 @@ func (s *Setup) observe(ctx context.Context, logTo io.Writer) error {
 	}
 	t := s.Config.Tracing
 	if t.InstanceID == "" {
-		t.InstanceID = s.Config.Role
+		if t.InstanceID, err = instanceOf(s.Config.Role, s.NodeKey); err != nil {
+			return err
+		}
 	}
+	s.Config.Tracing = t
 	if s.Tracing, err = telemetry.NewTracing(ctx, t); err != nil {
 		return err
 	}
 	s.Metrics, err = telemetry.NewMetrics()
 	return err
+}
+
+// instanceOf names a node in traces: its role, and the end of its id, by which
+// two nodes of one role differ.
+func instanceOf(role string, key crypto.PrivKey) (string, error) {
+	const digits = 6
+	id, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		return "", fmt.Errorf("node key: %w", err)
+	}
+	text := id.String()
+	return role + "-" + text[len(text)-digits:], nil
 }

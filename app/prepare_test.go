@@ -159,3 +159,14 @@ func TestPrepareMakesTheLog(t *testing.T) {
 	require.Contains(t, out.String(), `"msg":"said"`)
 	require.Equal(t, 1, strings.Count(out.String(), "\n"))
 }
+
+// TestNodesOfOneRoleDifferInTraces: without a name of its own a node is its role
+// and the end of its id.
+func TestNodesOfOneRoleDifferInTraces(t *testing.T) {
+	one, err := prepare(t, madeHome(t, app.RoleFull))
+	require.NoError(t, err)
+	other, err := prepare(t, madeHome(t, app.RoleFull))
+	require.NoError(t, err)
+	require.Regexp(t, `^full-[1-9A-Za-z]{6}$`, one.Config.Tracing.InstanceID)
+	require.NotEqual(t, one.Config.Tracing.InstanceID, other.Config.Tracing.InstanceID)
+}

@@ -21,7 +21,7 @@ func TestJSONLogsCarryTraceIDs(t *testing.T) {
 	require.NoError(t, err)
 	recorder := tracetest.NewSpanRecorder()
 	tracing := telemetry.NewTracingTo(telemetry.TracingConfig{SampleRatio: 1, ServiceName: "s", InstanceID: "i"}, recorder)
-	ctx, span := tracing.Tracer().Start(t.Context(), "work")
+	ctx, span := tracing.Provider.Tracer("").Start(t.Context(), "work")
 	log.Info("said", tracelog.IDs(ctx), tracelog.IDs(t.Context()))
 	log.Debug("not said")
 	level.SetLevel(zap.DebugLevel)
@@ -42,7 +42,7 @@ func TestJSONLogsCarryTraceIDs(t *testing.T) {
 func TestTracingIsOffByDefault(t *testing.T) {
 	tracing, err := telemetry.NewTracing(t.Context(), telemetry.Default().Tracing)
 	require.NoError(t, err)
-	_, span := tracing.Tracer().Start(t.Context(), "work")
+	_, span := tracing.Provider.Tracer("").Start(t.Context(), "work")
 	defer span.End()
 	require.False(t, span.IsRecording())
 	require.NoError(t, tracing.Shutdown(t.Context()))
@@ -52,7 +52,7 @@ func TestNothingIsSampledAtRatioZero(t *testing.T) {
 	recorder := tracetest.NewSpanRecorder()
 	var processor sdktrace.SpanProcessor = recorder
 	tracing := telemetry.NewTracingTo(telemetry.TracingConfig{ServiceName: "s"}, processor)
-	_, span := tracing.Tracer().Start(t.Context(), "work")
+	_, span := tracing.Provider.Tracer("").Start(t.Context(), "work")
 	span.End()
 	require.Empty(t, recorder.Ended())
 }

@@ -12,7 +12,12 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 )
+
+// queuedSpans may wait to be sent; more are dropped. It is some hundred blocks.
+const queuedSpans = 8192
 
 // scope names the tracer all modules share.
 const scope = "github.com/tandem-node/tandem"
@@ -20,6 +25,7 @@ const scope = "github.com/tandem-node/tandem"
 // Tracing is a tracer provider and what ends it.
 type Tracing struct {
 	Provider trace.TracerProvider
+	ratio    float64
 	shutdown func(context.Context) error
 }
 
@@ -34,7 +40,7 @@ func NewTracing(ctx context.Context, cfg TracingConfig) (*Tracing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tracing.endpoint %s: %w", cfg.Endpoint, err)
 	}
-	return newTracing(cfg, sdktrace.NewBatchSpanProcessor(exporter)), nil
+	return newTracing(cfg, sdktrace.NewBatchSpanProcessor(exporter, sdktrace.WithMaxQueueSize(queuedSpans))), nil
 }
 
 // NewTracingTo returns a provider that hands finished spans to a processor, for
@@ -44,13 +50,14 @@ func NewTracingTo(cfg TracingConfig, p sdktrace.SpanProcessor) *Tracing { return
 func newTracing(cfg TracingConfig, p sdktrace.SpanProcessor) *Tracing {
 	provider := sdktrace.NewTracerProvider(
 		sdktrace.WithSpanProcessor(p),
-		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(cfg.SampleRatio))),
+		sdktrace.WithSampler(blocktrace.Sampler(cfg.SampleRatio)),
+		sdktrace.WithIDGenerator(blocktrace.IDs{}),
 		sdktrace.WithResource(resource.NewSchemaless(
 			attribute.String("service.name", cfg.ServiceName),
 			attribute.String("service.instance.id", cfg.InstanceID),
 		)),
 	)
-	return &Tracing{Provider: provider, shutdown: provider.Shutdown}
+	return &Tracing{Provider: provider, ratio: cfg.SampleRatio, shutdown: provider.Shutdown}
 }
 
 func newExporter(ctx context.Context, cfg TracingConfig) (*otlptrace.Exporter, error) {
@@ -60,8 +67,11 @@ func newExporter(ctx context.Context, cfg TracingConfig) (*otlptrace.Exporter, e
 	return otlptracegrpc.New(ctx, otlptracegrpc.WithEndpoint(cfg.Endpoint), otlptracegrpc.WithInsecure()) //nolint:wrapcheck // the caller names the endpoint
 }
 
-// Tracer returns the tracer the node's parts are given.
-func (t *Tracing) Tracer() trace.Tracer { return t.Provider.Tracer(scope) }
+// Tracer returns the tracer the node's parts are given. The traces of blocks are
+// those of the chain with this genesis.
+func (t *Tracing) Tracer(genesis [32]byte) *blocktrace.Tracer {
+	return blocktrace.New(t.Provider.Tracer(scope), genesis, t.ratio)
+}
 
 // Shutdown sends what is left and ends the provider.
 func (t *Tracing) Shutdown(ctx context.Context) error { return t.shutdown(ctx) }

@@ -7,23 +7,33 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/tandem-node/tandem/telemetry"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 )
 
 // Spans records all spans that are made with its tracer.
 type Spans struct {
 	recorder *tracetest.SpanRecorder
-	provider *sdktrace.TracerProvider
+	tracing  *telemetry.Tracing
 }
 
 // NewSpans returns a recorder that samples everything.
 func NewSpans(tb testing.TB) *Spans {
 	tb.Helper()
 	r := tracetest.NewSpanRecorder()
-	return &Spans{recorder: r, provider: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r))}
+	return &Spans{recorder: r, tracing: telemetry.NewTracingTo(telemetry.TracingConfig{SampleRatio: 1, ServiceName: "test"}, r)}
 }
 
-// Tracer returns the tracer to hand to the part under test.
-func (s *Spans) Tracer() trace.Tracer { return s.provider.Tracer("test") }
+// Tracing returns what to hand to a whole node.
+func (s *Spans) Tracing() *telemetry.Tracing { return s.tracing }
+
+// Tracer returns the tracer to hand to the part under test. The genesis hash of
+// its chain is zero.
+func (s *Spans) Tracer() *blocktrace.Tracer { return s.tracing.Tracer([32]byte{}) }
+
+// All returns the finished spans, in the order in which they ended.
+func (s *Spans) All() []sdktrace.ReadOnlySpan { return s.recorder.Ended() }
 
 // Ended returns the finished spans of a name, in the order in which they ended.
 func (s *Spans) Ended(name string) []sdktrace.ReadOnlySpan {

@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 	"github.com/tandem-node/tandem/testutil"
 )
 
@@ -192,8 +193,8 @@ func TestReplaceAsReplacesTheInterface(t *testing.T) {
 
 func TestSpans(t *testing.T) {
 	s := testutil.NewSpans(t)
-	_, open := s.Tracer().Start(t.Context(), "open")
-	_, span := s.Tracer().Start(t.Context(), "a")
+	_, open := s.Tracer().Start(t.Context(), "open", blocktrace.One(1))
+	_, span := s.Tracer().Start(t.Context(), "a", blocktrace.One(1))
 	span.End()
 	require.Len(t, s.Ended("a"), 1)
 	require.Equal(t, []string{"open"}, s.Open())

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
@@ -21,9 +20,6 @@ var (
 	errClosed   = errors.New("da: head stream closed")
 	errWalkBack = errors.New("da: cursor walked back")
 )
-
-// attrHeights says how many DA heights a span covers.
-const attrHeights = "da.height_count"
 
 // prunedPolls is how many block times pass between looks at a pruned height.
 const prunedPolls = 10
@@ -65,6 +61,9 @@ type reader struct {
 	lastRead  time.Time
 	lastErr   string
 	rate      meter
+
+	cause trace.SpanContext // the poll that found something to read
+	each  bool              // DA heights have spans of their own
 }
 
 func newReader(w *Worker) *reader {
@@ -131,17 +130,17 @@ func (r *reader) look(ctx context.Context) error {
 	if now.Before(r.pollAt) {
 		return nil
 	}
-	ctx, span := r.p.Tracer.Start(ctx, names.SpanDAPoll)
+	ctx, span := r.p.Tracer.Work(ctx, names.SpanDAPoll, trace.SpanKindClient)
 	defer span.End()
+	r.cause = span.Context()
 	r.asm.stats.Polls++
 	r.pollAt = now.Add(r.p.Config.PollInterval)
 	head, err := r.p.Client.Head(ctx)
 	if err != nil {
-		span.SetStatus(codes.Error, err.Error())
-		return fmt.Errorf("ask for the da head: %w", err)
+		return span.Fail(fmt.Errorf("ask for the da head: %w", err))
 	}
-	if span.IsRecording() {
-		span.SetAttributes(attribute.Int64(names.AttrDAHeight, int64(head.Height))) //nolint:gosec // a trace attribute
+	if span.Recording() {
+		span.SetAttributes(number(names.AttrDAHeight, head.Height))
 	}
 	r.answered(now)
 	r.head = head
@@ -157,7 +156,7 @@ func (r *reader) look(ctx context.Context) error {
 
 // read hands over everything from the cursor to the head.
 func (r *reader) read(ctx context.Context) error {
-	ctx, span := r.p.Tracer.Start(ctx, names.SpanDARetrieve, trace.WithSpanKind(trace.SpanKindClient))
+	ctx, span := r.retrieving(ctx)
 	defer span.End()
 	from := r.next
 	if r.head.Height > from && r.phase != PhasePruned && r.phase != PhaseFailing { // those end when a height was read
@@ -165,17 +164,11 @@ func (r *reader) read(ctx context.Context) error {
 	}
 	blobs, read := r.asm.stats.Blobs, r.asm.stats.Heights
 	err := r.win.run(ctx, from, r.head.Height)
-	if span.IsRecording() {
-		span.SetAttributes(
-			attribute.Int64(names.AttrDAHeight, int64(from)),                     //nolint:gosec // a trace attribute
-			attribute.Int64(attrHeights, int64(r.asm.stats.Heights-read)),        //nolint:gosec // a trace attribute
-			attribute.Int64(names.AttrBlobCount, int64(r.asm.stats.Blobs-blobs)), //nolint:gosec // a trace attribute
-		)
-		if err != nil {
-			span.SetStatus(codes.Error, err.Error())
-		}
+	if span.Recording() {
+		span.SetAttributes(number(names.AttrDAHeight, from), number(names.AttrDACount, r.asm.stats.Heights-read),
+			number(names.AttrBlobCount, r.asm.stats.Blobs-blobs))
 	}
-	return err
+	return span.Fail(err)
 }
 
 // spaces returns the namespaces that are read.
@@ -188,11 +181,23 @@ func (r *reader) spaces() []da.Namespace {
 
 // fetch reads and sorts one DA height. Several run at a time.
 func (r *reader) fetch(ctx context.Context, height uint64) (*found, error) {
-	blobs, err := r.p.Client.Blobs(ctx, height, r.spaces()...)
+	blobs, err := r.blobs(ctx, height)
 	if err != nil {
 		return nil, fmt.Errorf("read da height %d: %w", height, err)
 	}
+	_, span := r.step(ctx, names.SpanDADecode, height)
+	defer span.End()
 	return r.asm.rules.classify(height, blobs, r.p.Now()), nil
+}
+
+func (r *reader) blobs(ctx context.Context, height uint64) ([]da.Blob, error) {
+	ctx, span := r.step(ctx, names.SpanDARead, height)
+	defer span.End()
+	blobs, err := r.p.Client.Blobs(ctx, height, r.spaces()...)
+	if span.Recording() {
+		span.SetAttributes(attribute.Int(names.AttrBlobCount, len(blobs)))
+	}
+	return blobs, span.Fail(err)
 }
 
 // many returns what reads and sorts several DA heights at once, nil when the
@@ -224,6 +229,11 @@ func (r *reader) many() func(context.Context, []uint64) ([]answer, error) {
 // hand takes over consecutive DA heights: authenticate, pair, append, report.
 // The cursor moves last.
 func (r *reader) hand(ctx context.Context, group []*found) error {
+	ctx, span := r.p.Tracer.Step(ctx, names.SpanHandOver)
+	defer span.End()
+	if span.Recording() {
+		span.SetAttributes(number(names.AttrDAHeight, group[0].height), attribute.Int(names.AttrDACount, len(group)))
+	}
 	verify(group)
 	for _, f := range group {
 		r.logJunk(f)

@@ -7,13 +7,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/da"
 	"github.com/tandem-node/tandem/telemetry/beat"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 )
 
 // Sink takes what was seen on DA. Include must persist both before it returns
@@ -63,9 +62,9 @@ type Params struct {
 	// HeadersOnly leaves the data namespace alone.
 	HeadersOnly bool
 	Config      Config
-	Log         *zap.Logger      // nil is silent
-	Tracer      trace.Tracer     // nil traces nothing
-	Now         func() time.Time // nil is time.Now
+	Log         *zap.Logger        // nil is silent
+	Tracer      *blocktrace.Tracer // nil traces nothing
+	Now         func() time.Time   // nil is time.Now
 }
 
 // Worker reads the chain from DA. Build it with New.
@@ -87,9 +86,6 @@ func New(p Params) *Worker {
 	}
 	if p.Log == nil {
 		p.Log = zap.NewNop()
-	}
-	if p.Tracer == nil {
-		p.Tracer = noop.NewTracerProvider().Tracer("")
 	}
 	if p.Now == nil {
 		p.Now = time.Now

@@ -26,15 +26,14 @@ type answer[H any] struct {
 	bytes int64  // their encoded size
 	err   error  // why there is not more; nil when the answer is complete
 	claim uint64 // height of a head that cannot be judged yet; 0 otherwise
+	span  trace.SpanContext
 }
 
 // fetch asks one peer for a span and checks what comes. It keeps the good
 // prefix, whatever happens behind it.
 func (e *Exchange[H]) fetch(ctx context.Context, p peer.ID, s span) answer[H] {
-	ctx, end := e.tracer.Start(ctx, names.SpanRange, trace.WithAttributes(
-		attribute.String(names.AttrKind, e.kind.String()), attribute.String(names.AttrPeer, p.String()),
-		attribute.Int64(names.AttrFromHeight, int64(s.from)), attribute.Int64(names.AttrToHeight, int64(s.to)))) //nolint:gosec // heights
-	defer end.End()
+	ctx, work := e.asking(ctx, p, s)
+	defer work.End()
 	a := e.ask(ctx, p, request{origin: s.from, amount: s.to - s.from})
 	for i, item := range a.items {
 		if want := s.from + uint64(i); item.Height() != want {
@@ -47,6 +46,10 @@ func (e *Exchange[H]) fetch(ctx context.Context, p peer.ID, s span) answer[H] {
 	if len(a.items) == 0 && a.err == nil {
 		a.err = fmt.Errorf("%w: empty answer", errMalformed)
 	}
+	if a.span = work.Context(); work.Recording() {
+		work.SetAttributes(attribute.Int(names.AttrBlockCount, len(a.items)), attribute.Int64(names.AttrBytes, a.bytes))
+	}
+	_ = work.Fail(a.err)
 	return a
 }
 

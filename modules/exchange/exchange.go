@@ -13,11 +13,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
-	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 )
 
 // ErrStopped is returned by Broadcast after Run has ended.
@@ -42,7 +41,7 @@ type core[H Item[H]] struct {
 	hint      Hint
 	now       func() time.Time
 	log       *zap.Logger
-	tracer    trace.Tracer
+	tracer    *blocktrace.Tracer
 	conflicts func(*block.Conflict[H], peer.ID)
 	blame     func(peer.ID, error)
 	headers   func() (<-chan struct{}, func()) // wake-ups by the header store
@@ -84,9 +83,6 @@ func newExchange[H Item[H]](c core[H], r func(func() time.Time) rules[H]) *Excha
 		c.log = zap.NewNop()
 	}
 	c.log = c.log.With(zap.Stringer("kind", c.kind))
-	if c.tracer == nil {
-		c.tracer = noop.NewTracerProvider().Tracer("")
-	}
 	if c.now == nil {
 		c.now = time.Now
 	}

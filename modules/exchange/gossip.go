@@ -7,9 +7,11 @@ import (
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"go.opentelemetry.io/otel/attribute"
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/telemetry/names"
 )
 
 // gossipChecks is how many messages are checked at once, no more than half of
@@ -84,6 +86,7 @@ func (e *Exchange[H]) gossiped(ctx context.Context, item H, from peer.ID) (verdi
 	if e.stored(ctx, item) {
 		return acceptKnown, nil
 	}
+	came := e.arrival(item.Height())
 	heads, err := e.rules.await(ctx, item)
 	if err == nil {
 		_, err = e.rules.check([]H{item}, heads)
@@ -107,9 +110,15 @@ func (e *Exchange[H]) gossiped(ctx context.Context, item H, from peer.ID) (verdi
 	if e.heard.note(time.Now()) {
 		e.poke()
 	}
+	ctx, span := e.hearing(ctx, item.Height(), from, came)
+	defer span.End()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.place(ctx, item, from)
+	v, err := e.place(ctx, item, from)
+	if span.Recording() {
+		span.SetAttributes(attribute.String(names.AttrVerdict, v.String()))
+	}
+	return v, span.Fail(err)
 }
 
 // ahead makes the next item wanted when one that cannot be judged is at or above

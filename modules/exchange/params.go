@@ -7,10 +7,10 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 )
 
 // Network is the libp2p host and its pubsub. It is asked for them when Run
@@ -43,7 +43,7 @@ type HeaderParams struct {
 	Now       func() time.Time
 	Config    Config
 	Log       *zap.Logger
-	Tracer    trace.Tracer
+	Tracer    *blocktrace.Tracer
 	// Conflicts hears of two headers of one height, both signed by the proposer.
 	// It must neither block nor call back. The peer is the one that sent the second.
 	Conflicts func(*block.Conflict[*block.SignedHeader], peer.ID)
@@ -66,7 +66,7 @@ type DataParams struct {
 	Now          func() time.Time
 	Config       Config
 	Log          *zap.Logger
-	Tracer       trace.Tracer
+	Tracer       *blocktrace.Tracer
 	// Conflicts hears of two data items of one height. It must neither block nor
 	// call back.
 	Conflicts func(*block.Conflict[*block.Data], peer.ID)

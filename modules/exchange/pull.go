@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
@@ -92,7 +93,7 @@ func (s *puller[H]) received(c *chunk[H], a answer[H]) {
 	s.counts.fetched.Add(uint64(len(a.items)))
 	s.counts.fetchedSize.Add(uint64(a.bytes)) //nolint:gosec // not negative
 	s.average += (a.bytes/int64(len(a.items)) - s.average) / 4
-	c.items, c.bytes, c.done = a.items, a.bytes, true
+	c.items, c.bytes, c.done, c.source = a.items, a.bytes, true, a.span
 	s.status.queued.Add(a.bytes)
 	s.split(c, c.from+uint64(len(a.items)))
 }
@@ -173,7 +174,7 @@ func (s *puller[H]) appendFront(ctx context.Context) error {
 	if len(items) > 0 {
 		first = items[0].Height()
 	}
-	got, err := s.extend(ctx, items, s.chunks[0].peer)
+	got, err := s.extend(trace.ContextWithSpanContext(ctx, s.chunks[0].source), items, s.chunks[0].peer)
 	s.advance(n, max(first+uint64(got), stored)) //nolint:gosec // not negative
 	return s.judge(ctx, err, items[got:])
 }

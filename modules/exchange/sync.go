@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 )
 
@@ -45,6 +46,7 @@ type chunk[H Item[H]] struct {
 	done   bool
 	gone   bool // no longer wanted
 	cancel context.CancelFunc
+	source trace.SpanContext // of the request that brought the items
 }
 
 // peerEvents is how many peer events may wait while the store is busy; when they

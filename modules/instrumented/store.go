@@ -5,9 +5,9 @@ import (
 	"time"
 
 	header "github.com/celestiaorg/go-header"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tandem-node/tandem/modules/notifier"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 )
 
 // Wrap returns s with an Append that publishes an event of type t after each
@@ -36,14 +36,13 @@ func (s *store[H]) Append(ctx context.Context, items ...H) error {
 	if len(items) == 0 {
 		return s.Store.Append(ctx)
 	}
-	e := s.event(ctx, highest(items))
-	ctx, span := s.tracing.appending(ctx, e, len(items))
+	of, e := rangeOf(items), s.event(ctx, highest(items))
+	ctx, span := s.tracing.appending(ctx, e, of, len(items))
 	defer span.End()
 	if err := s.Store.Append(ctx, items...); err != nil {
-		fail(span, err)
-		return err
+		return span.Fail(err)
 	}
-	s.announce(ctx, e)
+	s.announce(ctx, e, of)
 	return nil
 }
 
@@ -53,12 +52,10 @@ func (s *store[H]) event(ctx context.Context, item H) notifier.Event {
 	return e
 }
 
-func (s *store[H]) announce(ctx context.Context, e notifier.Event) {
-	ctx, span := s.tracing.publishing(ctx, e)
+func (s *store[H]) announce(ctx context.Context, e notifier.Event, of blocktrace.Of) {
+	span := s.tracing.publishing(ctx, e, of)
 	defer span.End()
-	if cause := trace.SpanContextFromContext(ctx); cause.IsValid() {
-		e.Span = notifier.SpanContext{TraceID: cause.TraceID(), SpanID: cause.SpanID(), Flags: byte(cause.TraceFlags())}
-	}
+	e.Span = carried(ctx, span)
 	e.Timestamp = time.Now()
 	s.events.Publish(e)
 }

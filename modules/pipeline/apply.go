@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 	"github.com/tandem-node/tandem/telemetry/names"
 	"github.com/tandem-node/tandem/telemetry/tracelog"
 )
@@ -163,10 +164,12 @@ func (p *Pipeline) group(ctx context.Context, blocks []block.Block, src block.So
 // run fills p.states with the states after the first blocks that fit.
 func (p *Pipeline) run(ctx context.Context, blocks []block.Block, src block.Source) (err error) {
 	p.states = p.states[:0]
-	each := len(blocks) <= spanBlocks
-	ctx, span := p.span(ctx, names.SpanExecute, !each)
+	t := turn{src: src, spans: len(blocks) <= blocktrace.Few, now: p.now()}
+	var span blocktrace.Span
+	if !t.spans {
+		ctx, span = p.tracer.Start(ctx, names.SpanExecute, heights(blocks))
+	}
 	defer span.End()
-	t := turn{src: src, spans: each, now: p.now()}
 	st, size, started := p.state, 0, t.now
 	for _, b := range blocks {
 		if n := len(p.states); n > 0 && (n >= p.cfg.GroupBlocks || size >= p.cfg.GroupBytes ||
@@ -183,9 +186,8 @@ func (p *Pipeline) run(ctx context.Context, blocks []block.Block, src block.Sour
 		size += b.Size()
 		t.now = p.now()
 	}
-	describeRange(span, blocks[0].Height(), len(p.states), src)
-	fail(span, err)
-	return err
+	describe(span, len(p.states), src)
+	return span.Fail(err)
 }
 
 // turn is what the steps of a group share.
@@ -227,7 +229,7 @@ func (p *Pipeline) step(ctx context.Context, st block.State, b block.Block, t tu
 }
 
 func (p *Pipeline) verify(ctx context.Context, st block.State, b block.Block, t turn) (err error) {
-	_, span := p.span(ctx, names.SpanVerify, t.spans)
+	_, span := p.span(ctx, names.SpanVerify, b, t)
 	defer span.End()
 	if p.cfg.HeadersOnly {
 		if p.trusts(b.Header.Header.ProposerAddress) {
@@ -237,9 +239,7 @@ func (p *Pipeline) verify(ctx context.Context, st block.State, b block.Block, t 
 	} else {
 		err = block.Verify(st, b, t.now)
 	}
-	describe(span, b, t.src)
-	fail(span, err)
-	return err
+	return span.Fail(err)
 }
 
 func verifyHeader(st block.State, h *block.SignedHeader, now time.Time) error {
@@ -257,16 +257,14 @@ func (p *Pipeline) result(ctx context.Context, st block.State, b block.Block, t 
 	if p.cfg.HeadersOnly {
 		return block.ExecResult{StateRoot: b.Header.Header.AppHash, NextProposer: b.Header.Header.ProposerAddress}, nil
 	}
-	ctx, span := p.span(ctx, names.SpanExecute, t.spans)
+	ctx, span := p.span(ctx, names.SpanExecute, b, t)
 	defer span.End()
-	describe(span, b, t.src)
 	res, err := p.execute(ctx, block.Execution{
 		Height: b.Height(), Time: b.Header.Time(), Txs: b.Data.Txs, PrevRoot: st.AppHash,
 	})
 	if err != nil {
 		p.unsure = true
-		err = fmt.Errorf("execute block %d: %w", b.Height(), err)
-		fail(span, err)
+		err = span.Fail(fmt.Errorf("execute block %d: %w", b.Height(), err))
 	}
 	return res, err
 }
@@ -274,9 +272,9 @@ func (p *Pipeline) result(ctx context.Context, st block.State, b block.Block, t 
 // commit makes executed blocks and their states, p.states, the applied ones.
 // It does so even when ctx has ended: the executor has already moved on.
 func (p *Pipeline) commit(ctx context.Context, blocks []block.Block, src block.Source) error {
-	ctx, span := p.span(ctx, names.SpanCommit, true)
+	ctx, span := p.tracer.Start(ctx, names.SpanCommit, heights(blocks))
 	defer span.End()
-	describeRange(span, blocks[0].Height(), len(blocks), src)
+	describe(span, len(blocks), src)
 	batch := block.Batch{States: p.states, Sync: p.cfg.Sync}
 	if src == block.SourceLocal {
 		batch.Blocks, batch.DropPending, batch.Sync = blocks, true, true
@@ -285,8 +283,7 @@ func (p *Pipeline) commit(ctx context.Context, blocks []block.Block, src block.S
 		if len(p.waiting.blocks) == 0 {
 			p.waiting = waiting{blocks: slices.Clone(blocks), src: src}
 		}
-		fail(span, err)
-		return fmt.Errorf("commit blocks %d to %d: %w", blocks[0].Height(), blocks[len(blocks)-1].Height(), err)
+		return span.Fail(fmt.Errorf("commit blocks %d to %d: %w", blocks[0].Height(), blocks[len(blocks)-1].Height(), err))
 	}
 	p.adopt(blocks, src)
 	p.logApplied(ctx, blocks, src)
@@ -298,14 +295,14 @@ func (p *Pipeline) logApplied(ctx context.Context, blocks []block.Block, src blo
 	if !p.log.Core().Enabled(zap.DebugLevel) {
 		return
 	}
-	if len(blocks) > spanBlocks {
+	if len(blocks) > blocktrace.Few {
 		p.log.Debug("blocks applied", zap.Uint64("from", blocks[0].Height()), zap.Uint64("to", blocks[len(blocks)-1].Height()),
 			zap.Stringer("source", src), tracelog.IDs(ctx))
 		return
 	}
 	for _, b := range blocks {
 		p.log.Debug("block applied", zap.Uint64("height", b.Height()), zap.String("hash", b.Header.Digest().Short()),
-			zap.Stringer("source", src), tracelog.IDs(ctx))
+			zap.Stringer("source", src), tracelog.Of(p.tracer.At(ctx, b.Height())))
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
+	"github.com/tandem-node/tandem/telemetry/names"
 )
 
 // finalBatch is how many heights may become final in one commit.
@@ -109,9 +111,13 @@ func (p *Pipeline) commitFinal(ctx context.Context) error {
 	}
 	from := max(f.height+1, p.genesis.InitialHeight)
 	to := from + uint64(len(f.hashes)) - 1
+	of := blocktrace.Range(from, to)
+	of.Each = blocktrace.Many
+	ctx, span := p.tracer.Start(ctx, names.SpanFinal, of)
+	defer span.End()
 	err := p.store.Commit(context.WithoutCancel(ctx), block.Batch{Final: to, Sync: p.cfg.Sync})
 	if err != nil {
-		return fmt.Errorf("commit final height %d: %w", to, err)
+		return span.Fail(fmt.Errorf("commit final height %d: %w", to, err))
 	}
 	f.height, f.hash = to, f.hashes[len(f.hashes)-1]
 	p.publish(p.next(p.snap.Load().Source, p.snap.Load().AppliedAt))

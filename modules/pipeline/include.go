@@ -28,14 +28,12 @@ func (p *Pipeline) Include(ctx context.Context, incs []block.Inclusion, cursor u
 	if err := p.ready(); err != nil {
 		return err
 	}
-	ctx, span := p.span(ctx, names.SpanInclude, len(incs) > 0)
+	ctx, span := p.tracer.Step(ctx, names.SpanInclude)
 	defer span.End()
-	if span.IsRecording() {
+	if span.Recording() {
 		span.SetAttributes(attribute.Int(names.AttrBlobCount, len(incs)), heightAttr(names.AttrDAHeight, cursor))
 	}
-	err := p.include(ctx, incs, cursor)
-	fail(span, err)
-	return err
+	return span.Fail(p.include(ctx, incs, cursor))
 }
 
 func (p *Pipeline) include(ctx context.Context, incs []block.Inclusion, cursor uint64) error {
@@ -112,6 +110,7 @@ func (p *Pipeline) commitInclusions(ctx context.Context, s sieve, cursor uint64)
 			p.final.stuck = 0
 		}
 	}
+	p.traceSeen(ctx, s.fresh)
 	return nil
 }
 

@@ -3,11 +3,11 @@ package pipeline
 import (
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/fx"
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 )
 
 // Module provides the *Pipeline and opens it at start, after the store it
@@ -28,7 +28,7 @@ type deps struct {
 	Events    Events
 	Config    Config
 	Log       *zap.Logger
-	Tracer    trace.Tracer
+	Tracer    *blocktrace.Tracer
 }
 
 func provide(d deps) *Pipeline {

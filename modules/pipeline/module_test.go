@@ -4,14 +4,13 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/fx"
 	"go.uber.org/fx/fxtest"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/pipeline"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 )
 
 // goleveldb's pool drainer lives for half a minute after its database.
@@ -29,7 +28,7 @@ func TestModuleOpensAtStart(t *testing.T) {
 			fx.Annotate(dataOf{w.store}, fx.As(new(pipeline.Data))),
 			fx.Annotate(w.exec.as(), fx.As(new(pipeline.Executor))),
 			fx.Annotate(pipeline.NoEvents{}, fx.As(new(pipeline.Events))),
-			fx.Annotate(noop.NewTracerProvider().Tracer(""), fx.As(new(trace.Tracer))),
+			(*blocktrace.Tracer)(nil),
 		),
 		fx.Populate(&p))
 	require.Empty(t, w.store.states, "the constructor starts nothing")

@@ -9,12 +9,11 @@ import (
 	"time"
 
 	header "github.com/celestiaorg/go-header"
-	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/telemetry/beat"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 )
 
 // readTimeout bounds reads of stored blocks: they are there or they never come.
@@ -32,7 +31,7 @@ type Params struct {
 	Now      func() time.Time
 	Config   Config
 	Log      *zap.Logger
-	Tracer   trace.Tracer
+	Tracer   *blocktrace.Tracer
 }
 
 // Pipeline applies blocks. Build it with New, then call Open.
@@ -46,10 +45,9 @@ type Pipeline struct {
 	now     func() time.Time
 	cfg     Config
 	log     *zap.Logger
-	tracer  trace.Tracer
+	tracer  *blocktrace.Tracer
 
-	noSpan trace.Span
-	gate   chan struct{} // holds a token while a writer is inside
+	gate chan struct{} // holds a token while a writer is inside
 
 	// Owned by the writer inside the gate.
 	open    bool
@@ -84,7 +82,7 @@ func New(with Params) *Pipeline {
 	p := &Pipeline{
 		genesis: with.Genesis, store: with.Store, headers: with.Headers, data: with.Data,
 		exec: with.Executor, events: with.Events, now: with.Now, cfg: with.Config, log: with.Log, tracer: with.Tracer,
-		noSpan: trace.SpanFromContext(context.Background()), gate: make(chan struct{}, 1),
+		gate: make(chan struct{}, 1),
 		seen: make(map[uint64]block.Included), told: make(map[reported]struct{}), trusted: with.Config.proposers(),
 	}
 	if p.exec == nil {
@@ -98,9 +96,6 @@ func New(with Params) *Pipeline {
 	}
 	if p.log == nil {
 		p.log = zap.NewNop()
-	}
-	if p.tracer == nil {
-		p.tracer = noop.NewTracerProvider().Tracer("")
 	}
 	p.state = block.GenesisState(p.genesis, nil)
 	p.since = p.state.NextHeight()

@@ -4,47 +4,53 @@ import (
 	"context"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 	"github.com/tandem-node/tandem/telemetry/names"
 )
 
-// spanBlocks is up to how many blocks of one group get spans of their own.
-const spanBlocks = 8
-
-// span starts a span when it is wanted and the caller's is recorded, and else
-// costs nothing.
-func (p *Pipeline) span(ctx context.Context, name string, wanted bool) (context.Context, trace.Span) {
-	if !wanted || !trace.SpanFromContext(ctx).IsRecording() {
-		return ctx, p.noSpan
-	}
-	return p.tracer.Start(ctx, name) //nolint:spancheck // the caller ends it
+// heights returns the heights of blocks, which are contiguous.
+func heights(blocks []block.Block) blocktrace.Of {
+	first := blocks[0].Height()
+	return blocktrace.Range(first, first+uint64(len(blocks))-1)
 }
 
-func fail(s trace.Span, err error) {
-	if err != nil && s.IsRecording() {
-		s.SetStatus(codes.Error, err.Error())
+// span starts the span of a step of one block, where blocks have spans of their own.
+func (p *Pipeline) span(ctx context.Context, name string, b block.Block, t turn) (context.Context, blocktrace.Span) {
+	if !t.spans {
+		return ctx, blocktrace.Span{}
+	}
+	ctx, span := p.tracer.Block(ctx, name, b.Height())
+	if span.Recording() {
+		span.SetAttributes(attribute.String(names.AttrSource, t.src.String()))
+		if b.Data != nil {
+			span.SetAttributes(attribute.Int(names.AttrTxCount, len(b.Data.Txs)))
+		}
+	}
+	return ctx, span
+}
+
+// describe says how many blocks of which source a span was about.
+func describe(s blocktrace.Span, count int, src block.Source) {
+	if s.Recording() {
+		s.SetAttributes(attribute.Int(names.AttrBlockCount, count), attribute.String(names.AttrSource, src.String()))
 	}
 }
 
-func describe(s trace.Span, b block.Block, src block.Source) {
-	if !s.IsRecording() {
+// traceSeen marks in the traces of blocks that DA showed them.
+func (p *Pipeline) traceSeen(ctx context.Context, fresh []block.Inclusion) {
+	if !p.tracer.On() || len(fresh) > blocktrace.Many {
 		return
 	}
-	s.SetAttributes(heightAttr(names.AttrHeight, b.Height()), attribute.String(names.AttrSource, src.String()))
-	if b.Data != nil {
-		s.SetAttributes(attribute.Int(names.AttrTxCount, len(b.Data.Txs)))
+	for _, inc := range fresh {
+		_, span := p.tracer.Block(ctx, names.SpanSeen, inc.Height)
+		if span.Recording() {
+			span.SetAttributes(attribute.String(names.AttrKind, inc.Kind.String()), heightAttr(names.AttrDAHeight, inc.DAHeight),
+				attribute.String(names.AttrHash, inc.Hash.String()))
+		}
+		span.End()
 	}
-}
-
-func describeRange(s trace.Span, from uint64, count int, src block.Source) {
-	if !s.IsRecording() || count == 0 {
-		return
-	}
-	s.SetAttributes(heightAttr(names.AttrFromHeight, from), heightAttr(names.AttrToHeight, from+uint64(count)-1), //nolint:gosec // a count
-		attribute.Int(names.AttrBlockCount, count), attribute.String(names.AttrSource, src.String()))
 }
 
 func heightAttr(key string, h uint64) attribute.KeyValue {

@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 	"github.com/tandem-node/tandem/telemetry/names"
 )
 
@@ -29,30 +29,32 @@ func (p *Producer) step(ctx context.Context) error {
 	if !p.proposes(st) {
 		return nil // it changed while stored blocks were waited for
 	}
-	ctx, span := p.p.Tracer.Start(ctx, names.SpanProduce, trace.WithAttributes(
-		attribute.String(names.AttrChainID, st.ChainID), attribute.Int64(names.AttrHeight, int64(st.NextHeight())))) //nolint:gosec // heights stay far below 2^63
+	ctx, span := p.p.Tracer.Make(ctx, names.SpanProduce, st.NextHeight())
 	defer span.End()
+	if span.Recording() {
+		span.SetAttributes(attribute.String(names.AttrChainID, st.ChainID), attribute.String(names.AttrSource, block.SourceLocal.String()))
+	}
 	if err := p.clock(ctx, st); err != nil {
 		return err
 	}
 	if p.held == nil {
 		b, err := p.build(ctx, st)
 		if err != nil {
-			return failed(span, err)
+			return span.Fail(err)
 		}
 		p.held = &b
 	}
 	signed, err := p.sign(ctx, *p.held)
 	if err != nil {
-		return failed(span, err)
+		return span.Fail(err)
 	}
-	if span.IsRecording() {
+	if span.Recording() {
 		span.SetAttributes(attribute.Int(names.AttrTxCount, len(signed.Data.Txs)), attribute.String(names.AttrHash, signed.Header.Digest().String()))
 	}
 	news := p.announce(ctx, signed)
 	defer news.drop()
 	if err := p.apply(ctx, signed); err != nil {
-		return failed(span, err)
+		return span.Fail(err)
 	}
 	p.held, p.last = nil, signed
 	p.cadence.made(start)
@@ -65,12 +67,6 @@ func (p *Producer) step(ctx context.Context) error {
 	}
 	p.broadcast(ctx, signed, news)
 	return nil
-}
-
-func failed(span trace.Span, err error) error {
-	span.RecordError(err)
-	span.SetStatus(codes.Error, err.Error())
-	return err
 }
 
 // clock waits while the block to be made would be too far in the future.
@@ -154,20 +150,22 @@ func (p *Producer) reap(ctx context.Context) {
 	if p.queue.bytes >= p.cfg.MaxBlockBytes {
 		return
 	}
-	ctx, span := p.p.Tracer.Start(ctx, names.SpanReap)
+	ctx, span := p.p.Tracer.Step(ctx, names.SpanReap)
 	defer span.End()
 	// A whole block is asked for even when the queue holds a part of one: an
 	// executor may drop what exceeds the bound it is given.
 	txs, err := p.p.Executor.GetTxs(ctx, p.cfg.MaxBlockBytes)
 	if err != nil {
 		if ctx.Err() == nil {
-			p.reaping.note(failed(span, err))
+			p.reaping.note(span.Fail(err))
 		}
 		return
 	}
 	p.reaping.clear()
 	tooBig, dropped := p.queue.tooBig, p.queue.dropped
-	span.SetAttributes(attribute.Int(names.AttrTxCount, p.queue.add(txs)))
+	if added := p.queue.add(txs); span.Recording() {
+		span.SetAttributes(attribute.Int(names.AttrTxCount, added))
+	}
 	if n := p.queue.tooBig - tooBig; n > 0 {
 		p.p.Log.Warn("transactions that fit no block are dropped", zap.Uint64("count", n), zap.Int("max_block_bytes", p.cfg.MaxBlockBytes))
 	}
@@ -180,13 +178,15 @@ func (p *Producer) reap(ctx context.Context) {
 // sign signs the header. It may be called again for the same block: the payload
 // stays the same.
 func (p *Producer) sign(ctx context.Context, b block.Block) (block.Block, error) {
+	ctx, span := p.p.Tracer.Step(ctx, names.SpanSign)
+	defer span.End()
 	var signature []byte
 	err := p.retry(ctx, func() (err error) {
 		signature, err = p.p.Signer.Sign(ctx, b.Header.Payload())
 		return err
 	})
 	if err != nil {
-		return block.Block{}, fmt.Errorf("sign block %d: %w", b.Height(), err)
+		return block.Block{}, span.Fail(fmt.Errorf("sign block %d: %w", b.Height(), err))
 	}
 	return block.Block{Header: block.NewSignedHeader(b.Header.Header, signature, p.signer), Data: b.Data}, nil
 }
@@ -269,11 +269,19 @@ func (a *announcement) publish() error {
 
 // broadcast gossips a committed block. Peers that miss it ask for it.
 func (p *Producer) broadcast(ctx context.Context, b block.Block, news *announcement) {
-	_, span := p.p.Tracer.Start(ctx, names.SpanBroadcast)
+	of := blocktrace.One(b.Height())
+	of.Kind = trace.SpanKindProducer
+	_, span := p.p.Tracer.Start(ctx, names.SpanBroadcast, of)
 	defer span.End()
+	if span.Recording() {
+		span.SetAttributes(
+			attribute.String(names.AttrMessagingOperation, names.OperationSend), attribute.String(names.AttrMessagingName, names.OperationSend),
+			attribute.String(names.AttrMessagingDestination, names.DestinationGossip),
+		)
+	}
 	if err := news.publish(); err != nil {
 		if ctx.Err() == nil {
-			p.broadcasting.note(failed(span, err), zap.Uint64("height", b.Height()))
+			p.broadcasting.note(span.Fail(err), zap.Uint64("height", b.Height()))
 		}
 		return
 	}

@@ -1,13 +1,13 @@
 package sequencer
 
 import (
-	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/fx"
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/da"
 	"github.com/tandem-node/tandem/modules/internal/fxrun"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 )
 
 // Module provides *Producer and *Submitter and runs both.
@@ -29,7 +29,7 @@ type commonIn struct {
 	Headers Reader[*block.SignedHeader]
 	Data    Reader[*block.Data]
 	Log     *zap.Logger
-	Tracer  trace.Tracer
+	Tracer  *blocktrace.Tracer
 }
 
 type submitterIn struct {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/da"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 	"github.com/tandem-node/tandem/telemetry/names"
 )
 
@@ -161,13 +162,14 @@ func (l *lane) send(ctx context.Context, todo []*item) (time.Duration, error) {
 		weight += it.weight()
 		size += len(it.blob)
 	}
-	ctx, span := l.s.p.Tracer.Start(ctx, names.SpanDASubmit, trace.WithAttributes(
-		attribute.String(names.AttrKind, l.kind.String()), attribute.Int(names.AttrBlobCount, len(blobs)),
-		attribute.Int64(names.AttrFromHeight, int64(todo[0].height)), attribute.Int64(names.AttrToHeight, int64(l.try.to)))) //nolint:gosec // heights stay far below 2^63
+	ctx, span := l.submitting(ctx, todo, size)
 	defer span.End()
 	at, err := l.s.p.Client.Submit(ctx, l.ns, blobs)
 	switch {
 	case err == nil:
+		if span.Recording() {
+			span.SetAttributes(attribute.Int64(names.AttrDAHeight, int64(at))) //nolint:gosec // heights stay far below 2^63
+		}
 		for _, it := range todo {
 			it.at = at
 		}
@@ -182,11 +184,27 @@ func (l *lane) send(ctx context.Context, todo []*item) (time.Duration, error) {
 		l.log.Info("submission is too large for the DA layer, sending half", zap.Int("items", len(todo)), zap.Int("bytes", size))
 		return 0, nil
 	case errors.Is(err, da.ErrTooLarge):
-		return 0, failed(span, fmt.Errorf("%s %d has %d bytes as a blob, the DA layer refuses so large a one: %w", l.kind, todo[0].height, size, err))
+		return 0, span.Fail(fmt.Errorf("%s %d has %d bytes as a blob, the DA layer refuses so large a one: %w", l.kind, todo[0].height, size, err))
 	}
-	_ = failed(span, err)
+	_ = span.Fail(err)
 	l.doubt(err)
 	return l.failed(ctx, err)
+}
+
+// submitting starts the span of one submission.
+func (l *lane) submitting(ctx context.Context, todo []*item, size int) (context.Context, blocktrace.Span) {
+	if !l.s.p.Tracer.On() {
+		return ctx, blocktrace.Span{}
+	}
+	of := blocktrace.Of{From: todo[0].height, To: todo[len(todo)-1].height, Each: blocktrace.Many, Kind: trace.SpanKindClient}
+	for _, it := range todo {
+		of.Only = append(of.Only, it.height)
+	}
+	ctx, span := l.s.p.Tracer.Start(ctx, names.SpanDASubmit, of)
+	if span.Recording() {
+		span.SetAttributes(attribute.String(names.AttrKind, l.kind.String()), attribute.Int(names.AttrBlobCount, len(todo)), attribute.Int(names.AttrBytes, size))
+	}
+	return ctx, span
 }
 
 // widen tries larger submissions again after a while: limits of DA change rarely.

@@ -7,12 +7,11 @@ import (
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/telemetry/beat"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 )
 
 // ProducerParams is what a Producer is made of.
@@ -29,7 +28,7 @@ type ProducerParams struct {
 	Posted      Posted           // nil: production never pauses
 	Now         func() time.Time // wall clock for block times; nil: time.Now
 	Log         *zap.Logger
-	Tracer      trace.Tracer // nil: none
+	Tracer      *blocktrace.Tracer // nil: none
 }
 
 // Producer makes blocks. All methods may be used from many goroutines; Run only
@@ -73,9 +72,6 @@ type ProducerStats struct {
 func NewProducer(p ProducerParams) *Producer {
 	if p.Now == nil {
 		p.Now = time.Now
-	}
-	if p.Tracer == nil {
-		p.Tracer = noop.NewTracerProvider().Tracer("")
 	}
 	log := p.Log
 	return &Producer{

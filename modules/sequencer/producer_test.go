@@ -12,14 +12,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/fx"
 	"go.uber.org/fx/fxtest"
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/da"
 	"github.com/tandem-node/tandem/modules/sequencer"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 	"github.com/tandem-node/tandem/testutil"
 )
 
@@ -602,7 +601,7 @@ func TestModule(t *testing.T) {
 	app := fxtest.New(t,
 		fx.Supply(w.cfg, w.genesis, spaces, p.log),
 		fx.Provide(
-			func() trace.Tracer { return noop.NewTracerProvider().Tracer("") },
+			func() *blocktrace.Tracer { return nil },
 			func() sequencer.Reader[*block.SignedHeader] { return headers{w} },
 			func() sequencer.Reader[*block.Data] { return datas{w} },
 			fx.Annotate(func() *process { return p }, fx.As(new(sequencer.Signer)), fx.As(new(sequencer.Chain)), fx.As(new(sequencer.Store)),

@@ -7,13 +7,12 @@ import (
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/da"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 )
 
 // SubmitterParams is what a Submitter is made of.
@@ -29,7 +28,7 @@ type SubmitterParams struct {
 	Namespaces Namespaces
 	Marks      Marks
 	Log        *zap.Logger
-	Tracer     trace.Tracer // nil: none
+	Tracer     *blocktrace.Tracer // nil: none
 }
 
 // Submitter posts headers and data to DA, independently of one another, each in
@@ -65,9 +64,6 @@ type LaneStats struct {
 
 // NewSubmitter returns a Submitter that does nothing until Run.
 func NewSubmitter(p SubmitterParams) *Submitter {
-	if p.Tracer == nil {
-		p.Tracer = noop.NewTracerProvider().Tracer("")
-	}
 	s := &Submitter{p: p, signer: block.NewSigner(p.Signer.Public()), progress: make(chan struct{})}
 	s.header = newLane(s, block.KindHeader, p.Namespaces.Header)
 	s.header.read = s.readHeaders

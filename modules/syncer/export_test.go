@@ -3,16 +3,21 @@ package syncer
 import (
 	"context"
 
-	"go.opentelemetry.io/otel/trace"
+	"github.com/tandem-node/tandem/modules/notifier"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
+	"github.com/tandem-node/tandem/telemetry/names"
 )
 
-// TraceOnce returns one round of the spans that every pass makes.
-func TraceOnce(ctx context.Context, t trace.Tracer) func() {
-	tr := newTracing(t)
+// TraceOnce returns one round of the spans that every block at the head makes.
+func TraceOnce(ctx context.Context, p Params) func() {
+	s := New(p)
 	return func() {
-		ctx, span := tr.receive(ctx, nil)
-		_, fetch := tr.fetch(ctx, 1, 2)
-		endFetch(fetch, 1, nil)
+		s.inbox.causes.hear(notifier.Event{Height: 1})
+		ctx, span := s.receive(ctx, 1, 1)
+		for _, name := range []string{names.SpanFetch, names.SpanPair} {
+			_, step := s.tracer.Start(ctx, name, blocktrace.One(1))
+			endFetch(step, 1, nil)
+		}
 		span.End()
 	}
 }

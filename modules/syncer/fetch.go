@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
+	"github.com/tandem-node/tandem/telemetry/names"
 )
 
 // ahead is a range that is read while the sink is busy with the one before.
@@ -52,11 +54,16 @@ func (s *Syncer) take(ctx context.Context, next, head uint64) ([]block.Block, er
 // fetch returns blocks from next on, at least one, none above head.
 func (s *Syncer) fetch(ctx context.Context, next, head uint64) ([]block.Block, error) {
 	s.count.fetches.Add(1)
-	to := min(head, next+uint64(s.cfg.MaxBlocks)-1) + 1 //nolint:gosec // positive, see Config.Validate
-	ctx, span := s.tracing.fetch(ctx, next, to)
-	blocks, err := s.readPairs(ctx, next, to)
+	last := s.last(next, head)
+	ctx, span := s.tracer.Start(ctx, names.SpanFetch, blocktrace.Range(next, last))
+	blocks, err := s.readPairs(ctx, next, last+1)
 	endFetch(span, len(blocks), err)
 	return blocks, err
+}
+
+// last returns the last height of a fetch from next on.
+func (s *Syncer) last(next, head uint64) uint64 {
+	return min(head, next+uint64(s.cfg.MaxBlocks)-1) //nolint:gosec // positive, see Config.Validate
 }
 
 func (s *Syncer) readPairs(ctx context.Context, from, to uint64) ([]block.Block, error) {
@@ -71,7 +78,9 @@ func (s *Syncer) readPairs(ctx context.Context, from, to uint64) ([]block.Block,
 		}
 		headers = headers[:min(len(headers), len(data))]
 	}
+	_, span := s.tracer.Start(ctx, names.SpanPair, blocktrace.Range(from, to-1))
 	blocks := pair(from, headers, data)
+	span.End()
 	if len(blocks) == 0 {
 		return nil, fmt.Errorf("stores are at %d and returned nothing of [%d, %d)", s.head(), from, to)
 	}

@@ -8,9 +8,6 @@ import (
 	"github.com/tandem-node/tandem/modules/notifier"
 )
 
-// maxLinks is how many events one fetch is linked to in traces.
-const maxLinks = 128
-
 // inbox is the syncer's ear: one subscription per store, so that neither can
 // fill the other's buffer.
 type inbox struct {
@@ -19,8 +16,7 @@ type inbox struct {
 	dataReady <-chan struct{}
 
 	origins origins
-	traced  bool
-	spans   []notifier.SpanContext // of the events heard since takeSpans
+	causes  causes
 }
 
 // openInbox subscribes. From here on no write to the stores goes unnoticed.
@@ -28,7 +24,7 @@ func (s *Syncer) openInbox() inbox {
 	subscribe := func(t notifier.EventType) *notifier.Subscription {
 		return s.events.Subscribe(notifier.Types(t), notifier.Name("syncer/"+t.String()), notifier.Buffer(s.cfg.EventBuffer))
 	}
-	in := inbox{traced: s.tracing.on(), headers: subscribe(notifier.Header)}
+	in := inbox{headers: subscribe(notifier.Header)}
 	if s.data != nil {
 		in.data = subscribe(notifier.Data)
 		in.dataReady = in.data.Ready
@@ -82,17 +78,7 @@ func (in *inbox) hear(e notifier.Event) {
 	if e.Type == notifier.Header {
 		in.origins.note(e.Height, sourceOf(e.Source))
 	}
-	if in.traced && e.Span != (notifier.SpanContext{}) && len(in.spans) < maxLinks {
-		in.spans = append(in.spans, e.Span)
-	}
-}
-
-// takeSpans returns the spans of the events heard since the last call. They are
-// valid until the next event.
-func (in *inbox) takeSpans() []notifier.SpanContext {
-	spans := in.spans
-	in.spans = in.spans[:0]
-	return spans
+	in.causes.hear(e)
 }
 
 // sourceOf translates: what this node wrote to the stores it read from DA,

@@ -1,13 +1,13 @@
 package syncer
 
 import (
-	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/fx"
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/internal/fxrun"
 	"github.com/tandem-node/tandem/modules/notifier"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 )
 
 // Module follows headers and data.
@@ -28,7 +28,7 @@ type common struct {
 	Notifier *notifier.Notifier
 	Config   Config
 	Log      *zap.Logger
-	Tracer   trace.Tracer
+	Tracer   *blocktrace.Tracer
 }
 
 func (c common) params() Params {

@@ -5,14 +5,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/fx"
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/notifier"
 	"github.com/tandem-node/tandem/modules/syncer"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 )
 
 func TestModulesRunFromStartToStop(t *testing.T) {
@@ -25,7 +24,7 @@ func TestModulesRunFromStartToStop(t *testing.T) {
 				func() syncer.Source[*block.SignedHeader] { return r.headers },
 				func() syncer.Source[*block.Data] { return r.data },
 				func() syncer.Sink { return r.sink },
-				func() trace.Tracer { return noop.NewTracerProvider().Tracer("") },
+				func() *blocktrace.Tracer { return nil },
 			))
 			require.NoError(t, app.Err())
 			require.Empty(t, r.sink.seen(), "constructing starts nothing")

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/notifier"
 	"github.com/tandem-node/tandem/telemetry/beat"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 )
 
 // Source is what the syncer needs of a store.
@@ -41,7 +41,7 @@ type Params struct {
 	Notifier *notifier.Notifier
 	Config   Config
 	Log      *zap.Logger
-	Tracer   trace.Tracer // nil where nothing is traced
+	Tracer   *blocktrace.Tracer // nil where nothing is traced
 }
 
 // Syncer keeps a sink at the height of the stores.
@@ -52,7 +52,7 @@ type Syncer struct {
 	events  *notifier.Notifier
 	cfg     Config
 	log     *zap.Logger
-	tracing tracing
+	tracer  *blocktrace.Tracer
 
 	// Of Run's goroutine.
 	inbox inbox
@@ -68,7 +68,7 @@ type Syncer struct {
 func New(p Params) *Syncer {
 	return &Syncer{
 		headers: p.Headers, data: p.Data, sink: p.Sink, events: p.Notifier, cfg: p.Config, log: p.Log,
-		tracing: newTracing(p.Tracer), retry: retry{least: p.Config.RetryMin, most: p.Config.RetryMax},
+		tracer: p.Tracer, retry: retry{least: p.Config.RetryMin, most: p.Config.RetryMax},
 	}
 }
 
@@ -139,17 +139,17 @@ func (s *Syncer) head() uint64 {
 
 // advance moves one range of blocks, of which the stores hold all up to head.
 func (s *Syncer) advance(ctx context.Context, next, head uint64) error {
-	ctx, span := s.tracing.receive(ctx, s.inbox.takeSpans())
+	ctx, span := s.receive(ctx, next, s.last(next, head))
 	defer span.End()
 	blocks, err := s.take(ctx, next, head)
 	if err != nil {
-		return fmt.Errorf("fetch from block %d: %w", next, err)
+		return span.Fail(fmt.Errorf("fetch from block %d: %w", next, err))
 	}
 	last := blocks[len(blocks)-1].Height()
 	s.readAhead(ctx, last+1, head)
 	if err := s.sink.Apply(ctx, blocks, s.inbox.origins.of(last)); err != nil {
 		s.dropAhead()
-		return fmt.Errorf("apply blocks %d to %d: %w", next, last, err)
+		return span.Fail(fmt.Errorf("apply blocks %d to %d: %w", next, last, err))
 	}
 	if s.sink.Next() <= next {
 		return fmt.Errorf("sink took blocks %d to %d and still wants %d", next, last, next)

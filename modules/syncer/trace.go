@@ -2,76 +2,108 @@ package syncer
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/tandem-node/tandem/modules/notifier"
+	"github.com/tandem-node/tandem/telemetry/blocktrace"
 	"github.com/tandem-node/tandem/telemetry/names"
 )
 
-// tracing makes the syncer's spans. Without a tracer it costs nothing.
-type tracing struct {
-	tracer   trace.Tracer
-	none     trace.Span
-	consumer []trace.SpanStartOption
+// maxCauses is how many events are remembered until a fetch serves them.
+const maxCauses = 128
+
+// cause is a recorded event that waits for the fetch that serves it.
+type cause struct {
+	height uint64
+	at     time.Time
+	span   trace.SpanContext
 }
 
-func newTracing(t trace.Tracer) tracing {
-	if _, ok := t.(noop.Tracer); ok {
-		t = nil
-	}
-	return tracing{
-		tracer: t, none: noop.Span{},
-		consumer: []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer)},
-	}
+// causes are the events heard and not yet served, and how many more there were.
+type causes struct {
+	list []cause
+	more int
 }
 
-func (t *tracing) on() bool { return t.tracer != nil }
-
-// receive starts the span of one wake-up and the work it leads to. It links to
-// what caused the events, because many causes end in one wake-up.
-func (t *tracing) receive(ctx context.Context, causes []notifier.SpanContext) (context.Context, trace.Span) {
-	if t.tracer == nil {
-		return ctx, t.none
+func (c *causes) hear(e notifier.Event) {
+	if e.Span.Flags&byte(trace.FlagsSampled) == 0 {
+		return
 	}
-	ctx, span := t.tracer.Start(ctx, names.SpanReceive, t.consumer...)
-	if !span.IsRecording() {
-		return ctx, span
+	if len(c.list) == maxCauses {
+		c.more++
+		return
 	}
-	for _, c := range causes {
-		span.AddLink(trace.Link{SpanContext: trace.NewSpanContext(trace.SpanContextConfig{
-			TraceID: c.TraceID, SpanID: c.SpanID, TraceFlags: trace.TraceFlags(c.Flags),
-		})})
-	}
-	return ctx, span
+	c.list = append(c.list, cause{height: e.Height, at: e.Timestamp, span: trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: e.Span.TraceID, SpanID: e.Span.SpanID, TraceFlags: trace.TraceFlags(e.Span.Flags),
+	})})
 }
 
-// fetch starts the span of one read of [from, to) from the stores.
-func (t *tracing) fetch(ctx context.Context, from, to uint64) (context.Context, trace.Span) {
-	if t.tracer == nil {
-		return ctx, t.none
+// take returns the events up to a height, which are valid until the next event,
+// and forgets them.
+func (c *causes) take(to uint64) ([]cause, int) {
+	if len(c.list) == 0 {
+		return nil, 0
 	}
-	ctx, span := t.tracer.Start(ctx, names.SpanFetch)
-	if span.IsRecording() {
-		span.SetAttributes(height(names.AttrFromHeight, from), height(names.AttrToHeight, to-1))
-	}
-	return ctx, span
-}
-
-func endFetch(span trace.Span, blocks int, err error) {
-	if span.IsRecording() {
-		span.SetAttributes(attribute.Int(names.AttrBlockCount, blocks))
-		if err != nil {
-			span.RecordError(err)
-			span.SetStatus(codes.Error, err.Error())
+	slices.SortStableFunc(c.list, func(a, b cause) int { return a.at.Compare(b.at) })
+	served, rest := []cause(nil), c.list[:0]
+	for _, one := range c.list {
+		if one.height <= to {
+			served = append(served, one)
+		} else {
+			rest = append(rest, one)
 		}
 	}
-	span.End()
+	more := c.more
+	c.list, c.more = rest, 0
+	return served, more
 }
 
-func height(key string, h uint64) attribute.KeyValue {
-	return attribute.Int64(key, int64(h)) //nolint:gosec // heights stay far below 2^63
+// receive starts the span of one wake-up and the work it leads to, on the blocks
+// [from, to]. It begins when the event that completed the block was published, or
+// the oldest one where there are several blocks.
+func (s *Syncer) receive(ctx context.Context, from, to uint64) (context.Context, blocktrace.Span) {
+	if !s.tracer.On() {
+		return ctx, blocktrace.Span{}
+	}
+	of := blocktrace.Range(from, to)
+	of.Kind = trace.SpanKindConsumer
+	served, more := s.inbox.causes.take(to)
+	for _, c := range served {
+		of.Causes = append(of.Causes, c.span)
+	}
+	if len(served) > 0 {
+		of.Begin = served[0].at
+		if from == to {
+			of.Begin = served[len(served)-1].at
+		}
+	}
+	ctx, span := s.tracer.Start(ctx, names.SpanReceive, of)
+	if !span.Recording() {
+		return ctx, span
+	}
+	span.SetAttributes(
+		attribute.String(names.AttrMessagingOperation, names.OperationProcess), attribute.String(names.AttrMessagingName, names.OperationProcess),
+		attribute.String(names.AttrMessagingDestination, names.DestinationEvents), attribute.Int(names.AttrMessagingCount, len(served)+more),
+	)
+	if len(served) > 0 {
+		span.SetAttributes(attribute.Int64(names.AttrQueueWait, time.Since(of.Begin).Milliseconds()))
+		queue := blocktrace.Range(from, to)
+		queue.Begin = of.Begin
+		_, wait := s.tracer.Start(ctx, names.SpanQueue, queue)
+		wait.End()
+	}
+	return ctx, span
+}
+
+// endFetch ends the span of one read from the stores.
+func endFetch(span blocktrace.Span, blocks int, err error) {
+	if span.Recording() {
+		span.SetAttributes(attribute.Int(names.AttrBlockCount, blocks))
+		_ = span.Fail(err)
+	}
+	span.End()
 }

@@ -12,8 +12,10 @@ import (
 
 // IDs returns a field with trace_id and span_id of the span in ctx, or one that
 // adds nothing when there is none.
-func IDs(ctx context.Context) zap.Field {
-	s := trace.SpanContextFromContext(ctx)
+func IDs(ctx context.Context) zap.Field { return Of(trace.SpanContextFromContext(ctx)) }
+
+// Of is IDs for a span's own context.
+func Of(s trace.SpanContext) zap.Field {
 	if !s.IsValid() {
 		return zap.Skip()
 	}
