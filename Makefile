@@ -21,9 +21,13 @@ GOLANGCI    := $(TOOLS)/golangci-lint-v2.15.0
 BUF         := $(TOOLS)/buf-v1.75.0
 GEN_GO      := $(TOOLS)/protoc-gen-go-v1.36.12
 GEN_CONNECT := $(TOOLS)/protoc-gen-connect-go-v1.21.1
+JAEGER_V    := v1.76.0
+JAEGER      := $(TOOLS)/jaeger-$(JAEGER_V)
+OTEL_VIEW   := $(TOOLS)/otel-desktop-viewer-v0.4.1
+VIEWER      := http://127.0.0.1:16686
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race simulate e2e smoke stress lint fmt generate bench figures profile microbench fuzz cover graph check clean tools
+.PHONY: help build run test race simulate e2e smoke stress lint fmt generate bench figures profile microbench fuzz cover graph jaeger trace trace-test traceview check clean tools
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +94,21 @@ cover: ## write coverage.html and print the total
 graph: build ## print the dependency graph of each role, in DOT
 	@for role in full sequencer light; do ./$(BIN) graph $$role; done
 
+jaeger: $(JAEGER) ## start Jaeger on loopback: OTLP on 4317 and 4318, API and viewer on 16686
+	@echo "traces of blocks: $(VIEWER)   (nodes: --tracing.endpoint 127.0.0.1:4317)"
+	$(JAEGER) --config telemetry/deploy/jaeger.yaml
+
+trace: build $(JAEGER) ## run the devnet with tracing on, and Jaeger; prints the URL of a trace
+	@mkdir -p $(CACHE); $(JAEGER) --config telemetry/deploy/jaeger.yaml > $(CACHE)/jaeger.log 2>&1 & pid=$$!; \
+	trap 'kill $$pid 2>/dev/null; wait $$pid' EXIT; \
+	./$(BIN) devnet --dir $(CACHE)/trace --fresh --tracing.endpoint 127.0.0.1:4317 --tracing.viewer $(VIEWER) $(ARGS)
+
+trace-test: build $(JAEGER) ## read traces back from Jaeger, look at the viewer where there is a chromium
+	TANDEM_BINARY=$(CURDIR)/$(BIN) JAEGER_BINARY=$(JAEGER) $(GO) test -count=1 -tags e2e -run 'TestTraceOfBlocks' -v ./cmd/tandem
+
+traceview: $(OTEL_VIEW) ## start otel-desktop-viewer instead of Jaeger: OTLP on 4317 and 4318, its page on 8000
+	$(OTEL_VIEW) --host 127.0.0.1 --open-browser=false --browser-port 8000
+
 check: ## what CI runs
 	.ci/run
 
@@ -114,3 +133,18 @@ $(GEN_GO):
 	$(call install-tool,protoc-gen-go,google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12)
 $(GEN_CONNECT):
 	$(call install-tool,protoc-gen-connect-go,connectrpc.com/connect/cmd/protoc-gen-connect-go@v1.21.1)
+
+# build-tool MODULE@VERSION PACKAGE: built inside of its module, for those whose
+# go.mod has replace lines. It takes minutes the first time: progress is shown.
+define build-tool
+	@mkdir -p $(TOOLS)
+	@echo "building $(1): some minutes the first time"
+	@dir=$$($(GO) mod download -json $(1) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p') && \
+	  $(GO) build -C "$$dir" -v -trimpath -o $@.tmp $(2) 2>&1 | awk '{printf "\r\033[K  %d packages, %s", NR, $$0; fflush()} END {print ""}' && \
+	  mv $@.tmp $@
+endef
+
+$(JAEGER):
+	$(call build-tool,github.com/jaegertracing/jaeger@$(JAEGER_V),./cmd/jaeger)
+$(OTEL_VIEW):
+	$(call build-tool,github.com/CtrlSpice/otel-desktop-viewer@v0.4.1,.)

@@ -250,6 +250,7 @@ func (a announcer) Applied(blocks []block.Block, src block.Source) {
 	e := notifier.Event{Type: notifier.Applied, Source: eventSource(src), Height: last.Height(), Hash: last.Header.Digest(), Timestamp: time.Now()}
 	if src == block.SourceLocal {
 		local := e
+		local.Type = notifier.Header
 		span := instrumented.Announcing(context.Background(), a.t, &local)
 		for _, t := range []notifier.EventType{notifier.Header, notifier.Data} {
 			local.Type = t

@@ -30,6 +30,9 @@ type DevnetParams struct {
 	DATime    time.Duration
 	LogTo     io.Writer
 	LogLevel  string
+	// Tracing is host:port of an OTLP collector (gRPC); empty traces nothing unless
+	// the config file of a node says so.
+	Tracing string
 }
 
 // Devnet is a whole chain in one process: a DA node, a sequencer and two
@@ -174,11 +177,15 @@ func (d *Devnet) startNode(ctx context.Context, spec devSpec) (*DevNode, error) 
 	}
 	// Whatever was written into the file at the first run, ports and addresses
 	// are of this run.
-	loaded, err := Load(Sources{Home: home, Env: []string{
+	env := []string{
 		EnvName("da.address") + "=" + d.da.URL(), EnvName("rpc.address") + "=127.0.0.1:0",
 		EnvName("p2p.listen_addresses") + "=/ip4/127.0.0.1/tcp/0", EnvName("log.level") + "=" + d.p.LogLevel,
 		EnvName("sequencer.block_time") + "=" + d.p.BlockTime.String(),
-	}})
+	}
+	if d.p.Tracing != "" {
+		env = append(env, EnvName("tracing.endpoint")+"="+d.p.Tracing)
+	}
+	loaded, err := Load(Sources{Home: home, Env: env})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", spec.name, err)
 	}

@@ -72,11 +72,12 @@ func TestOneTracePerBlockAcrossNodes(t *testing.T) {
 	}
 
 	tracer := telemetry.NewTracingTo(telemetry.TracingConfig{SampleRatio: 1}, collector).Tracer(setup(t, app.RoleFull).Genesis.Hash())
-	// On a busy machine DA may be faster than gossip for some of the blocks.
+	// On a busy machine DA may be faster than gossip for some of the blocks, and the
+	// syncer may find a block before its event came.
 	for height := first; height < first+blocks; height++ {
 		root := tracer.Root(height)
 		got := collected(collector, root.TraceID().String())
-		if len(got["follower"][names.SpanGossip]) != 2 || len(got["follower"][names.SpanReceive]) != 1 {
+		if len(got["follower"][names.SpanGossip]) != 2 || !wokenByBoth(got["follower"]) {
 			continue
 		}
 		require.Len(t, got, 3, "spans of all three nodes in one trace")
@@ -85,7 +86,7 @@ func TestOneTracePerBlockAcrossNodes(t *testing.T) {
 		checkDAFollower(t, got["da-follower"], root.SpanID().String())
 		return
 	}
-	t.Fatal("no block came to the follower by gossip alone")
+	t.Fatal("no block came to the follower by gossip alone, and woke it twice")
 }
 
 // checkMaker checks the root and the steps below it.
@@ -123,17 +124,28 @@ func checkFollower(t *testing.T, p path, root string) {
 			require.True(t, below(child, p[chain[i-1]]), "%s is below %s", chain[i], chain[i-1])
 		}
 	}
-	for _, name := range []string{names.SpanGossip, names.SpanSeen, names.SpanFinal} {
+	require.Contains(t, p, names.SpanFinal)
+	for _, name := range []string{names.SpanGossip, names.SpanSeen} {
 		require.Equal(t, root, p[name][0].Parent().SpanID().String(), name)
+	}
+}
+
+// wokenByBoth reports whether the one fetch of a block leads to the events of
+// header and data.
+func wokenByBoth(p path) bool {
+	if len(p[names.SpanReceive]) != 1 || len(p[names.SpanPublish]) != 2 {
+		return false
 	}
 	linked := map[string]bool{p[names.SpanReceive][0].Parent().SpanID().String(): true}
 	for _, l := range p[names.SpanReceive][0].Links() {
 		linked[l.SpanContext.SpanID().String()] = true
 	}
-	require.Len(t, p[names.SpanPublish], 2, "of header and data")
 	for _, s := range p[names.SpanPublish] {
-		require.True(t, linked[s.SpanContext().SpanID().String()], "the fetch leads to every event it serves")
+		if !linked[s.SpanContext().SpanID().String()] {
+			return false
+		}
 	}
+	return true
 }
 
 // checkDAFollower checks that what DA brought leads back to the look that found it.

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
@@ -18,6 +19,9 @@ import (
 
 // queuedSpans may wait to be sent; more are dropped. It is some hundred blocks.
 const queuedSpans = 8192
+
+// sendEvery is how long finished spans wait for others at most.
+const sendEvery = time.Second
 
 // scope names the tracer all modules share.
 const scope = "github.com/tandem-node/tandem"
@@ -40,7 +44,7 @@ func NewTracing(ctx context.Context, cfg TracingConfig) (*Tracing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tracing.endpoint %s: %w", cfg.Endpoint, err)
 	}
-	return newTracing(cfg, sdktrace.NewBatchSpanProcessor(exporter, sdktrace.WithMaxQueueSize(queuedSpans))), nil
+	return newTracing(cfg, sdktrace.NewBatchSpanProcessor(exporter, sdktrace.WithMaxQueueSize(queuedSpans), sdktrace.WithBatchTimeout(sendEvery))), nil
 }
 
 // NewTracingTo returns a provider that hands finished spans to a processor, for

@@ -25,6 +25,8 @@ type devnetFlags struct {
 	daTime    time.Duration
 	txEvery   time.Duration
 	logLevel  string
+	tracing   string
+	viewer    string
 }
 
 func newDevnet() *cobra.Command {
@@ -44,6 +46,8 @@ next run. Ctrl-C stops it.`,
 	flags.DurationVar(&f.blockTime, "block-time", time.Second, "time from block to block")
 	flags.DurationVar(&f.daTime, "da-block-time", 2*time.Second, "time from DA block to DA block")
 	flags.DurationVar(&f.txEvery, "tx-every", 700*time.Millisecond, "time between transactions (0: none)")
+	flags.StringVar(&f.tracing, "tracing.endpoint", "", "host:port of an OTLP collector (gRPC) for the traces of all nodes (empty: none)")
+	flags.StringVar(&f.viewer, "tracing.viewer", "", "URL of Jaeger's query API: print where the trace of a block is seen, once all nodes are in it")
 	flags.StringVar(&f.logLevel, "log.level", "info", "level of devnet.log: debug, info, warn, error")
 	return cmd
 }
@@ -71,7 +75,7 @@ func runDevnet(cmd *cobra.Command, f devnetFlags) error {
 	telemetry.RouteLibraries(routing)
 	app.LimitGarbage()
 	d, err := app.StartDevnet(ctx, app.DevnetParams{
-		Dir: f.dir, Version: buildVersion(), BlockTime: f.blockTime, DATime: f.daTime, LogTo: logFile, LogLevel: f.logLevel,
+		Dir: f.dir, Version: buildVersion(), BlockTime: f.blockTime, DATime: f.daTime, LogTo: logFile, LogLevel: f.logLevel, Tracing: f.tracing,
 	})
 	if err != nil {
 		return withCode(exitStart, err)
@@ -125,6 +129,9 @@ func watchDevnet(ctx context.Context, out io.Writer, d *app.Devnet, f devnetFlag
 	ctx, cancel := context.WithCancel(ctx)
 	var sender sync.WaitGroup
 	sender.Go(func() { trickle(ctx, d, f.txEvery) })
+	if f.viewer != "" {
+		sender.Go(func() { showTrace(ctx, out, d, f.viewer) })
+	}
 	defer sender.Wait()
 	defer cancel()
 	var over <-chan time.Time

@@ -37,7 +37,7 @@ func (w *world) attack(kind string, flags ...string) *process {
 	w.t.Helper()
 	path, err := attacker()
 	require.NoError(w.t, err)
-	p := launchFile(w.t, path, "hostile-"+kind, append([]string{kind, "-genesis", w.genesis()}, flags...)...)
+	p := launchCommand(w.t, "hostile-"+kind, exec.Command(path, append([]string{kind, "-genesis", w.genesis()}, flags...)...))
 	w.procs = append(w.procs, p)
 	p.await(w.t, ", round ")
 	return p

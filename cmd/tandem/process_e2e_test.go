@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -85,15 +86,16 @@ func launch(t *testing.T, name string, args ...string) *process {
 	t.Helper()
 	path, err := binary()
 	require.NoError(t, err)
-	return launchFile(t, path, name, args...)
+	return launchCommand(t, name, exec.Command(path, args...))
 }
 
-func launchFile(t *testing.T, path, name string, args ...string) *process {
+// launchCommand is launch for any program. What is in the environment of cmd comes
+// on top of this process's.
+func launchCommand(t *testing.T, name string, cmd *exec.Cmd) *process {
 	t.Helper()
-	p := &process{name: name, done: make(chan struct{}), changed: make(chan struct{})}
-	p.cmd = exec.Command(path, args...)
+	p := &process{name: name, cmd: cmd, done: make(chan struct{}), changed: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p, p
-	p.cmd.Env = append(os.Environ(), "NO_COLOR=1")
+	p.cmd.Env = slices.Concat(os.Environ(), cmd.Env, []string{"NO_COLOR=1"})
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	began := make(chan error)
 	starters() <- func() {

@@ -42,19 +42,20 @@ func (c *causes) hear(e notifier.Event) {
 	})})
 }
 
-// take returns the events up to a height, which are valid until the next event,
-// and forgets them.
-func (c *causes) take(to uint64) ([]cause, int) {
+// take returns the events of [from, to] in the order of their time. It forgets them,
+// and those of lower heights, whose blocks were found without them.
+func (c *causes) take(from, to uint64) ([]cause, int) {
 	if len(c.list) == 0 {
 		return nil, 0
 	}
 	slices.SortStableFunc(c.list, func(a, b cause) int { return a.at.Compare(b.at) })
 	served, rest := []cause(nil), c.list[:0]
 	for _, one := range c.list {
-		if one.height <= to {
-			served = append(served, one)
-		} else {
+		switch {
+		case one.height > to:
 			rest = append(rest, one)
+		case one.height >= from:
+			served = append(served, one)
 		}
 	}
 	more := c.more
@@ -71,7 +72,7 @@ func (s *Syncer) receive(ctx context.Context, from, to uint64) (context.Context,
 	}
 	of := blocktrace.Range(from, to)
 	of.Kind = trace.SpanKindConsumer
-	served, more := s.inbox.causes.take(to)
+	served, more := s.inbox.causes.take(from, to)
 	for _, c := range served {
 		of.Causes = append(of.Causes, c.span)
 	}
