@@ -28,6 +28,7 @@ type Setup struct {
 	NodeKey crypto.PrivKey
 	Signer  sequencer.Signer // the proposer's key; nil but on sequencers
 	Log     *zap.Logger
+	Levels  *telemetry.Levels // of Log; nil where they cannot be changed
 	Tracing *telemetry.Tracing
 	Metrics *telemetry.Metrics
 	// Terminal is where the progress of long work is drawn; nil logs it.

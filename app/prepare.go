@@ -115,7 +115,7 @@ func loadSigner(c signer.Config, g block.Genesis, in *os.File, prompt io.Writer)
 // observe makes logger, tracing and metrics from the config.
 func (s *Setup) observe(ctx context.Context, logTo io.Writer) error {
 	var err error
-	if s.Log, _, err = telemetry.NewLogger(s.Config.Log, logTo); err != nil {
+	if s.Log, s.Levels, err = telemetry.NewLogger(s.Config.Log, logTo); err != nil {
 		return err
 	}
 	t := s.Config.Tracing

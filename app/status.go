@@ -248,6 +248,9 @@ func serverParams(in monitorIn, m *monitor) rpc.Params {
 		Chain: in.Store, Headers: in.Headers, Data: in.Data, Network: m, Node: m, Metrics: metricsOf(m),
 		App: appHandler(in.Extras.Executor), Log: in.Setup.Log.Named("rpc"),
 	}
+	if in.Setup.Levels != nil {
+		p.LogLevels = in.Setup.Levels
+	}
 	if !in.Setup.Role.Executes() {
 		p.Data = nil
 	}

@@ -15,8 +15,9 @@ type Config struct {
 
 // LogConfig says what is logged and how.
 type LogConfig struct {
-	Level  string `koanf:"level"`  // debug, info, warn, error
-	Format string `koanf:"format"` // console, json
+	Level  string   `koanf:"level"`  // debug, info, warn, error
+	Levels []string `koanf:"levels"` // of modules: syncer=debug
+	Format string   `koanf:"format"` // console, json
 }
 
 // TracingConfig says where spans go. An empty endpoint turns tracing off.
@@ -31,7 +32,7 @@ type TracingConfig struct {
 // Default logs at info to the console and traces nothing.
 func Default() Config {
 	return Config{
-		Log:     LogConfig{Level: "info", Format: "console"},
+		Log:     LogConfig{Level: "info", Levels: []string{}, Format: "console"},
 		Tracing: TracingConfig{Protocol: "grpc", SampleRatio: 1, ServiceName: "tandem"},
 	}
 }
@@ -40,6 +41,9 @@ func Default() Config {
 func (c Config) Validate() error {
 	if _, err := zapcore.ParseLevel(c.Log.Level); err != nil {
 		return fmt.Errorf("log.level is %q, want debug, info, warn or error", c.Log.Level)
+	}
+	if _, err := newLevels(c.Log); err != nil {
+		return err
 	}
 	if !slices.Contains([]string{"console", "json"}, c.Log.Format) {
 		return fmt.Errorf("log.format is %q, want console or json", c.Log.Format)

@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
 
@@ -13,12 +12,12 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// NewLogger returns a logger that writes to w, and its level, which may be
+// NewLogger returns a logger that writes to w, and its levels, which may be
 // changed while it is in use.
-func NewLogger(cfg LogConfig, w io.Writer) (*zap.Logger, zap.AtomicLevel, error) {
-	level, err := zap.ParseAtomicLevel(cfg.Level)
+func NewLogger(cfg LogConfig, w io.Writer) (*zap.Logger, *Levels, error) {
+	levels, err := newLevels(cfg)
 	if err != nil {
-		return nil, level, fmt.Errorf("log.level: %w", err)
+		return nil, nil, err
 	}
 	enc := zap.NewProductionEncoderConfig()
 	enc.EncodeTime = zapcore.ISO8601TimeEncoder
@@ -32,7 +31,8 @@ func NewLogger(cfg LogConfig, w io.Writer) (*zap.Logger, zap.AtomicLevel, error)
 		enc.ConsoleSeparator = "  "
 		encoder = zapcore.NewConsoleEncoder(enc)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)), level, nil
+	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), zapcore.DebugLevel)
+	return zap.New(leveled{core, levels}), levels, nil
 }
 
 // FxLogger reports the dependency graph's own events: at debug, failures at error.

@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
-	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/telemetry"
 	"github.com/tandem-node/tandem/telemetry/tracelog"
@@ -17,14 +16,14 @@ import (
 
 func TestJSONLogsCarryTraceIDs(t *testing.T) {
 	var out bytes.Buffer
-	log, level, err := telemetry.NewLogger(telemetry.LogConfig{Level: "info", Format: "json"}, &out)
+	log, levels, err := telemetry.NewLogger(telemetry.LogConfig{Level: "info", Format: "json"}, &out)
 	require.NoError(t, err)
 	recorder := tracetest.NewSpanRecorder()
 	tracing := telemetry.NewTracingTo(telemetry.TracingConfig{SampleRatio: 1, ServiceName: "s", InstanceID: "i"}, recorder)
 	ctx, span := tracing.Provider.Tracer("").Start(t.Context(), "work")
 	log.Info("said", tracelog.IDs(ctx), tracelog.IDs(t.Context()))
 	log.Debug("not said")
-	level.SetLevel(zap.DebugLevel)
+	require.NoError(t, levels.Set(telemetry.LevelSettings{Level: "debug"}))
 	log.Debug("said too")
 	span.End()
 	require.NoError(t, tracing.Shutdown(t.Context()))
@@ -76,6 +75,9 @@ func TestMetricsAreReadFromTheRegistry(t *testing.T) {
 func TestConfigErrorsNameKeyAndValue(t *testing.T) {
 	tests := map[string]func(*telemetry.Config){
 		`log.level is "loud"`:           func(c *telemetry.Config) { c.Log.Level = "loud" },
+		`log.levels has "syncer"`:       func(c *telemetry.Config) { c.Log.Levels = []string{"syncer"} },
+		`there is no module "sink"`:     func(c *telemetry.Config) { c.Log.Levels = []string{"sink=debug"} },
+		`syncer: level is "loud"`:       func(c *telemetry.Config) { c.Log.Levels = []string{"syncer=loud"} },
 		`log.format is "xml"`:           func(c *telemetry.Config) { c.Log.Format = "xml" },
 		`tracing.protocol is "udp"`:     func(c *telemetry.Config) { c.Tracing.Protocol = "udp" },
 		`tracing.sample_ratio is 2`:     func(c *telemetry.Config) { c.Tracing.SampleRatio = 2 },

@@ -103,7 +103,7 @@ func (a *assembler) contest(i *headerItem) {
 	at := a.include(i.header.Height(), block.KindHeader, i.header.Digest(), i.da)
 	a.incs[at].Header = i.header
 	a.p.Log.Warn("header on da differs from the stored one",
-		zap.Uint64("height", i.header.Height()), zap.Uint64("da_height", i.da), zap.Stringer("hash", i.header.Digest()))
+		zap.Uint64("height", i.header.Height()), zap.Uint64("da_height", i.da), zap.String("hash", i.header.Digest().Short()))
 }
 
 // pairHeader looks for the data a header commits to among what came earlier.

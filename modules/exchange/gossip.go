@@ -12,6 +12,7 @@ import (
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/telemetry/names"
+	"github.com/tandem-node/tandem/telemetry/tracelog"
 )
 
 // gossipChecks is how many messages are checked at once, no more than half of
@@ -117,6 +118,10 @@ func (e *Exchange[H]) gossiped(ctx context.Context, item H, from peer.ID) (verdi
 	v, err := e.place(ctx, item, from)
 	if span.Recording() {
 		span.SetAttributes(attribute.String(names.AttrVerdict, v.String()))
+	}
+	if line := e.log.Check(zap.DebugLevel, "gossip taken"); line != nil {
+		line.Write(zap.Uint64("height", item.Height()), zap.String("hash", item.Digest().Short()), zap.Stringer("source", block.SourceP2P),
+			zap.Stringer("verdict", v), zap.Stringer("peer", from), tracelog.IDs(ctx))
 	}
 	return v, span.Fail(err)
 }

@@ -325,7 +325,4 @@ func (p *Pipeline) adopt(blocks []block.Block, src block.Source) {
 	p.blocks += uint64(len(blocks))
 	p.publish(p.next(src, p.now()))
 	p.events.Applied(blocks, src)
-	if e := p.log.Check(zap.DebugLevel, "blocks applied"); e != nil {
-		e.Write(zap.Uint64("height", p.state.LastHeight), zap.Int("blocks", len(blocks)), zap.Stringer("source", src))
-	}
 }

@@ -172,7 +172,7 @@ func (p *Pipeline) judge(ctx context.Context, s *sieve, inc block.Inclusion) err
 		s.halt(e)
 	case !follows:
 		p.log.Warn("header on da does not follow the chain kept here, nothing is rolled back for it",
-			zap.Uint64("height", inc.Height), zap.Stringer("hash", inc.Hash))
+			zap.Uint64("height", inc.Height), zap.String("hash", inc.Hash.Short()))
 	case inc.Header.Time().After(now.Add(block.MaxFuture)):
 		e.Proven = false
 		s.open = e // judged again when its time has come

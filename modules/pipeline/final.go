@@ -9,6 +9,7 @@ import (
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
 	"github.com/tandem-node/tandem/telemetry/names"
+	"github.com/tandem-node/tandem/telemetry/tracelog"
 )
 
 // finalBatch is how many heights may become final in one commit.
@@ -127,7 +128,7 @@ func (p *Pipeline) commitFinal(ctx context.Context) error {
 		p.events.Final(h, hash)
 	}
 	if e := p.log.Check(zap.DebugLevel, "blocks final"); e != nil {
-		e.Write(zap.Uint64("height", to), zap.Int("blocks", len(f.hashes)))
+		e.Write(zap.Uint64("height", to), zap.Int("blocks", len(f.hashes)), zap.String("hash", f.hash.Short()), tracelog.Of(p.tracer.At(ctx, to)))
 	}
 	return nil
 }

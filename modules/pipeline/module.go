@@ -34,7 +34,7 @@ type deps struct {
 func provide(d deps) *Pipeline {
 	p := New(Params{
 		Genesis: d.Genesis, Store: d.Store, Headers: d.Headers, Data: d.Data, Executor: d.Executor,
-		Events: d.Events, Now: time.Now, Config: d.Config, Log: d.Log, Tracer: d.Tracer,
+		Events: d.Events, Now: time.Now, Config: d.Config, Log: d.Log.Named("pipeline"), Tracer: d.Tracer,
 	})
 	d.Lifecycle.Append(fx.StartHook(p.Open))
 	return p

@@ -59,5 +59,7 @@ type Params struct {
 	Metrics prometheus.Gatherer
 	// App is the executor's own endpoints (/tx, /kv, /store, /stats); nil when it has none.
 	App http.Handler
-	Log *zap.Logger
+	// LogLevels shows and changes log levels; nil when there is nothing to change.
+	LogLevels http.Handler
+	Log       *zap.Logger
 }

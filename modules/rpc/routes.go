@@ -40,6 +40,10 @@ func routes(p Params) http.Handler {
 	})
 	mux.HandleFunc("GET /evidence", func(w http.ResponseWriter, r *http.Request) { evidence(w, r, p) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.Metrics, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	if p.LogLevels != nil {
+		mux.Handle("GET /log/level", p.LogLevels)
+		mux.Handle("PUT /log/level", p.LogLevels)
+	}
 	if p.App != nil {
 		// The executor bounds a transaction itself, this is the bound above all.
 		for _, path := range []string{"/tx", "/kv", "/store", "/stats"} {

@@ -14,6 +14,7 @@ import (
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
 	"github.com/tandem-node/tandem/telemetry/names"
+	"github.com/tandem-node/tandem/telemetry/tracelog"
 )
 
 // maxAhead is how far a block may be ahead of the wall clock, which happens
@@ -63,7 +64,8 @@ func (p *Producer) step(ctx context.Context) error {
 		s.LastHeight, s.LastTime = signed.Height(), signed.Header.Time()
 	})
 	if e := p.p.Log.Check(zap.DebugLevel, "block made"); e != nil {
-		e.Write(zap.Uint64("height", signed.Height()), zap.Int("txs", len(signed.Data.Txs)), zap.Stringer("hash", signed.Header.Digest()))
+		e.Write(zap.Uint64("height", signed.Height()), zap.Int("txs", len(signed.Data.Txs)), zap.String("hash", signed.Header.Digest().Short()),
+			zap.Stringer("source", block.SourceLocal), tracelog.IDs(ctx))
 	}
 	p.broadcast(ctx, signed, news)
 	return nil

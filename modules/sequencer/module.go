@@ -63,7 +63,7 @@ func provideSubmitter(in submitterIn) *Submitter {
 	return NewSubmitter(SubmitterParams{
 		Config: c.Config, Genesis: c.Genesis, Signer: c.Signer, Chain: c.Chain, Store: c.Store,
 		Headers: c.Headers, Data: c.Data, Client: in.Client, Namespaces: in.Namespaces, Marks: in.Marks,
-		Log: c.Log, Tracer: c.Tracer,
+		Log: c.Log.Named("sequencer"), Tracer: c.Tracer,
 	})
 }
 
@@ -72,7 +72,7 @@ func provideProducer(in producerIn) *Producer {
 	return NewProducer(ProducerParams{
 		Config: c.Config, Genesis: c.Genesis, Signer: c.Signer, Chain: c.Chain, Store: c.Store,
 		Headers: c.Headers, Data: c.Data, Executor: in.Executor, Broadcaster: in.Broadcaster,
-		Posted: in.Submitter, Log: c.Log, Tracer: c.Tracer,
+		Posted: in.Submitter, Log: c.Log.Named("sequencer"), Tracer: c.Tracer,
 	})
 }
 

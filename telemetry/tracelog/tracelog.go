@@ -8,6 +8,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/tandem-node/tandem/telemetry/names"
 )
 
 // IDs returns a field with trace_id and span_id of the span in ctx, or one that
@@ -27,7 +29,7 @@ type ids trace.SpanContext
 // MarshalLogObject implements zapcore.ObjectMarshaler.
 func (i ids) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	s := trace.SpanContext(i)
-	enc.AddString("trace_id", s.TraceID().String())
-	enc.AddString("span_id", s.SpanID().String())
+	enc.AddString(names.LogTraceID, s.TraceID().String())
+	enc.AddString(names.LogSpanID, s.SpanID().String())
 	return nil
 }

@@ -54,12 +54,15 @@ export function heightOf(t) {
 
 const applied = (spans) => spans.find((s) => s.name === "pipeline.commit");
 
+// byGossip reports whether a node made the block or heard it from a peer, as opposed
+// to reading it from DA, which is later by DA's block time.
+const byGossip = (n) => n.rows.some((s) => s.name === "sequencer.produce" || s.name === "exchange.gossip");
+
 // window returns the part of a trace to show: until the block was applied on every
-// node, or all of it.
+// node that had it by gossip, or all of it.
 export function window(t, zoom) {
-  const ends = t.nodes.map((n) => applied(n.rows)).filter(Boolean).map((s) => s.start + s.duration);
-  const quick = ends.filter((e) => e - Math.min(...ends) < 1e6); // who follows DA alone is later by its block time
-  const end = zoom === "path" && quick.length ? Math.max(...quick) : t.end;
+  const ends = t.nodes.filter(byGossip).map((n) => applied(n.rows)).filter(Boolean).map((s) => s.start + s.duration);
+  const end = zoom === "path" && ends.length ? Math.max(...ends) : t.end;
   return [t.start, end + Math.max(1, (end - t.start) * 0.04)];
 }
 
