@@ -120,7 +120,7 @@ func (s Setup) namespaces() (header, data da.Namespace) {
 func peerParams(s Setup, c p2p.Config, o p2p.Options) p2p.Params {
 	return p2p.Params{
 		Config: c, ChainID: s.Genesis.ChainID, Key: s.NodeKey, UserAgent: "tandem/" + s.Version, Options: o,
-		Log: s.Log.Named("p2p"),
+		ChainProtocol: exchange.HeaderProtocol(s.Genesis.ChainID), Log: s.Log.Named("p2p"),
 	}
 }
 
@@ -144,6 +144,7 @@ func headerParams(in exchangeIn) exchange.HeaderParams {
 	return exchange.HeaderParams{
 		Network: in.Network, Store: in.Headers, Genesis: in.Setup.Genesis, Proposers: in.Pipeline,
 		Hint: in.Store.HeaderHint, Now: time.Now, Config: in.Config, Log: log, Tracer: in.Tracer,
+		Blame: blame(in.Network),
 		Conflicts: func(c *block.Conflict[*block.SignedHeader], from peer.ID) {
 			if err := in.Pipeline.Report(context.Background(), c, from.String()); err != nil {
 				log.Error("evidence of two headers was not kept", zap.Uint64("height", c.Height), zap.Error(err))
@@ -158,6 +159,7 @@ func dataParams(in exchangeIn) exchange.DataParams {
 		Network: in.Network, Store: in.Data, Headers: in.Headers, HeaderEvents: wakeups(in.Notifier),
 		Genesis: in.Setup.Genesis, Hint: in.Store.DataHint,
 		Now: time.Now, Config: in.Config, Log: log, Tracer: in.Tracer,
+		Blame: blame(in.Network),
 		Conflicts: func(c *block.Conflict[*block.Data], from peer.ID) {
 			log.Error("two data items of one height fit the header", zap.Uint64("height", c.Height), zap.Stringer("peer", from))
 		},

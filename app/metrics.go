@@ -32,9 +32,10 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	c.node(e)
 	c.flow(e)
 	c.da(e, c.m.in.Worker.Status())
-	exchanged(e, "header", c.m.in.HeaderEx.Status(), c.m.in.HeaderEx.Stats())
+	c.peers(e)
+	exchanged(e, "header", c.m.in.HeaderEx.Status(), c.m.in.HeaderEx.Stats(), c.m.in.Setup.Config.Exchange)
 	if d := c.m.in.Extras.DataEx; d != nil {
-		exchanged(e, "data", d.Status(), d.Stats())
+		exchanged(e, "data", d.Status(), d.Stats(), c.m.in.Setup.Config.Exchange)
 	}
 	c.production(e)
 }
@@ -92,7 +93,22 @@ func (c collector) da(e emitter, w daworker.Status) {
 	e.held("da_prefetch", w.Pending.PrefetchBytes)
 }
 
-func exchanged(e emitter, kind string, now exchange.Status, s exchange.Stats) {
+func (c collector) peers(e emitter) {
+	s, cfg := c.m.in.Network.Stats(), c.m.in.Setup.Config.P2P
+	for reason, n := range s.Offences {
+		e.counter(names.MetricFaults, "What cost peers points.", n, names.LabelReason, reason)
+	}
+	e.counter(names.MetricBans, "Bans of peers, those by hand too.", s.Bans)
+	e.gauge(names.MetricBanned, "Peers banned now.", uint64(s.Banned)) //nolint:gosec // a count
+	e.counter(names.MetricRescues, "Searches for peers when none of the chain was left.", s.Rescues)
+	e.counter(names.MetricGaveWay, gaveWayHelp, s.Dropped, names.LabelPart, "gossip_rate")
+	e.counter(names.MetricGaveWay, gaveWayHelp, s.SlowPeers, names.LabelPart, "gossip_queue")
+	e.bounded("gossip_queue", int(s.QueueBytes), cfg.MaxPeers*cfg.GossipQueueBytes)
+}
+
+const gaveWayHelp = "What gave way to keep a bound."
+
+func exchanged(e emitter, kind string, now exchange.Status, s exchange.Stats, cfg exchange.Config) {
 	for verdict, n := range s.Gossip {
 		e.counter(names.MetricGossip, "Gossip received, by what was made of it.", n, names.LabelKind, kind, names.LabelVerdict, verdict)
 	}
@@ -101,8 +117,12 @@ func exchanged(e emitter, kind string, now exchange.Status, s exchange.Stats) {
 	e.counter(names.MetricServed, "Bytes of answers to peers.", s.ServedSize, names.LabelKind, kind)
 	e.counter(names.MetricRefused, "Requests of peers that were refused.", s.Refused, names.LabelKind, kind)
 	e.counter(names.MetricConflicts, "Second items signed for one height.", s.Conflicts, names.LabelKind, kind, names.LabelSource, "p2p")
-	e.held("exchange_"+kind+"_queue", int(now.QueuedBytes))
-	e.held("exchange_"+kind+"_parked", int(now.ParkedBytes))
+	e.counter(names.MetricGaveWay, gaveWayHelp, s.GaveWay, names.LabelPart, "exchange_"+kind+"_quarantine")
+	e.bounded("exchange_"+kind+"_queue", int(now.QueuedBytes), cfg.QueueBytes)
+	e.bounded("exchange_"+kind+"_parked", int(now.ParkedBytes), cfg.ParkBytes)
+	e.bounded("exchange_"+kind+"_gossip", int(now.CheckedBytes), cfg.GossipBytes)
+	e.bounded("exchange_"+kind+"_quarantine", int(now.WaitingBytes), cfg.QuarantineBytes)
+	e.bounded("exchange_"+kind+"_serving", int(now.ServingBytes), cfg.ServeBytes)
 }
 
 func (c collector) production(e emitter) {
@@ -140,6 +160,12 @@ func (e emitter) counter(name, help string, value uint64, labels ...string) {
 // held is the size of one bounded part.
 func (e emitter) held(part string, bytes int) {
 	e.gauge(names.MetricHeld, "Bytes held by the bounded queues and caches.", uint64(max(bytes, 0)), names.LabelPart, part)
+}
+
+// bounded is held with its bound.
+func (e emitter) bounded(part string, bytes, limit int) {
+	e.held(part, bytes)
+	e.gauge(names.MetricHeldLimit, "Bounds of the queues and caches, in bytes.", uint64(max(limit, 0)), names.LabelPart, part)
 }
 
 func (e emitter) send(t prometheus.ValueType, name, help string, value uint64, labels []string) {

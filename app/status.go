@@ -245,7 +245,7 @@ func serverParams(in monitorIn, m *monitor) rpc.Params {
 	header, data := in.Setup.namespaces()
 	p := rpc.Params{
 		Config: in.Setup.Config.RPC, Genesis: in.Setup.Genesis, HeaderNamespace: header.String(), DataNamespace: data.String(),
-		Chain: in.Store, Headers: in.Headers, Data: in.Data, Network: m, Node: m, Metrics: metricsOf(m),
+		Chain: in.Store, Headers: in.Headers, Data: in.Data, Network: m, Node: m, Peers: peers{in.Network, in.Setup.Config.P2P.BanTime}, Metrics: metricsOf(m),
 		App: appHandler(in.Extras.Executor), Log: in.Setup.Log.Named("rpc"),
 	}
 	if in.Setup.Levels != nil {

@@ -55,6 +55,9 @@ func call(ctx context.Context, method, address, path string, body []byte) ([]byt
 	if err != nil {
 		return nil, err
 	}
+	if bytes.HasPrefix(body, []byte("{")) {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	resp, err := http.DefaultClient.Do(req)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -109,7 +109,7 @@ Start with:
 	root.SetVersionTemplate(versionLine())
 	root.PersistentFlags().String("home", defaultHome(), "directory of the node (or TANDEM_HOME)")
 	root.AddCommand(
-		newInit(), newStart(), newDevnet(), newDA(), newStatus(), newEvidence(), newTx(), newKeys(), newConfig(), newLog(), newGraph(), newVersion(),
+		newInit(), newStart(), newDevnet(), newDA(), newStatus(), newPeers(), newEvidence(), newTx(), newKeys(), newConfig(), newLog(), newGraph(), newVersion(),
 	)
 	return root
 }

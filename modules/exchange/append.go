@@ -124,6 +124,9 @@ func (e *Exchange[H]) settle(ctx context.Context, prev, item H) (H, bool) {
 	if e.rules.link(prev, item) == nil {
 		return item, true
 	}
+	if !e.rules.ready(item) {
+		return item, false
+	}
 	heads, err := e.rules.await(ctx, item)
 	if err != nil {
 		return item, false

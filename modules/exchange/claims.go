@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -37,7 +38,7 @@ func (s *puller[H]) askHeads(ctx context.Context, now time.Time) time.Time {
 // enough to look for what leads to it.
 func (s *puller[H]) claimed(ctx context.Context, p peer.ID, a answer[H]) {
 	if a.claim != 0 {
-		s.claim = max(s.claim, a.claim)
+		s.urgent = s.claims.raise(p, claim{height: a.claim, own: true, vague: true}) || s.urgent
 		return
 	}
 	if a.err != nil || len(a.items) == 0 {
@@ -50,19 +51,10 @@ func (s *puller[H]) claimed(ctx context.Context, p peer.ID, a answer[H]) {
 		s.peers.unheard(p, time.Now())
 		return
 	}
-	if !s.held(ctx, a.items[0], p) && s.raise(a.items[0].Height()) {
+	s.peers.has(p, a.items[0].Height())
+	if !s.held(ctx, a.items[0], p) && s.claims.raise(p, claim{height: a.items[0].Height(), own: true}) {
 		s.urgent = true
 	}
-}
-
-// chase raises the target towards a head whose proposer is not proven, no
-// further than the ranges that are asked for at once: they have to prove the way.
-func (s *puller[H]) chase(next uint64) {
-	if s.claim < next {
-		s.claim = 0
-		return
-	}
-	s.urgent = s.raise(min(s.claim, next+maxItems*uint64(s.cfg.InFlight))) || s.urgent //nolint:gosec // not negative
 }
 
 // held reports whether the item's height is in the store already. If another
@@ -79,9 +71,37 @@ func (s *puller[H]) held(ctx context.Context, item H, p peer.ID) bool {
 	return true
 }
 
+// refuted notes that a peer has not got a height. If it claimed to be above, the
+// claim is gone, and the peer to blame if it spoke of its own store.
+func (s *puller[H]) refuted(p peer.ID, height uint64) {
+	c, ok := s.withdraw(p, height)
+	if !ok {
+		return
+	}
+	s.log.Info("dropping a head its peer cannot prove", zap.Stringer("peer", p), zap.Uint64("head", c.height), zap.Uint64("missing", height))
+	if c.own {
+		s.accuse(p, FaultUnproven, fmt.Errorf("claimed head %d and has no %d", c.height, height))
+	}
+}
+
+// stalled notes that a request failed. A peer that never answers proves nothing.
+func (s *puller[H]) stalled(p peer.ID, height uint64, err error) {
+	const patience = 3
+	if errors.Is(err, errUnproven) {
+		return // its proposer may still be proven
+	}
+	if errors.Is(err, errStalled) {
+		s.accuse(p, FaultStalled, err)
+	}
+	if s.peers.failing(p) >= patience {
+		s.withdraw(p, height)
+	}
+}
+
 // probe asks a peer for its item at a height we hold, to see whether its chain
-// forks from ours there.
-func (s *puller[H]) probe(ctx context.Context, p peer.ID, height uint64) {
+// forks from ours there. If it does, that is a conflict and not the peer's fault;
+// if not, the peer is to blame for what made us ask.
+func (s *puller[H]) probe(ctx context.Context, p peer.ID, height uint64, why error) {
 	if s.probing || height < s.genesis.InitialHeight || p == s.host.ID() {
 		return
 	}
@@ -91,8 +111,11 @@ func (s *puller[H]) probe(ctx context.Context, p peer.ID, height uint64) {
 		s.done(a)
 		s.post(ctx, func() {
 			s.probing = false
-			if len(a.items) == 1 {
-				s.held(ctx, a.items[0], p)
+			if len(a.items) != 1 {
+				return
+			}
+			if s.held(ctx, a.items[0], p) && why != nil && s.stored(ctx, a.items[0]) {
+				s.lie(p, why)
 			}
 		})
 	})

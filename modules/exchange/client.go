@@ -24,6 +24,7 @@ var errLie = errors.New("peer lied")
 type answer[H any] struct {
 	items []H    // checked, in order, from the first height asked for
 	bytes int64  // their encoded size
+	taken int64  // bytes that count as being read
 	err   error  // why there is not more; nil when the answer is complete
 	claim uint64 // height of a head that cannot be judged yet; 0 otherwise
 	span  trace.SpanContext
@@ -34,7 +35,7 @@ type answer[H any] struct {
 func (e *Exchange[H]) fetch(ctx context.Context, p peer.ID, s span) answer[H] {
 	ctx, work := e.asking(ctx, p, s)
 	defer work.End()
-	a := e.ask(ctx, p, request{origin: s.from, amount: s.to - s.from})
+	a := e.ask(ctx, p, request{origin: s.from, amount: s.to - s.from}, s.first)
 	for i, item := range a.items {
 		if want := s.from + uint64(i); item.Height() != want {
 			a.items = a.items[:i]
@@ -54,11 +55,11 @@ func (e *Exchange[H]) fetch(ctx context.Context, p peer.ID, s span) answer[H] {
 }
 
 // done gives back the bytes of an answer that was handed on or dropped.
-func (e *Exchange[H]) done(a answer[H]) { e.status.reading.Add(-a.bytes) }
+func (e *Exchange[H]) done(a answer[H]) { e.status.reading.Add(-a.taken) }
 
 // head asks one peer for its newest item.
 func (e *Exchange[H]) head(ctx context.Context, p peer.ID) answer[H] {
-	a := e.ask(ctx, p, request{amount: 1})
+	a := e.ask(ctx, p, request{amount: 1}, false)
 	asked := a.items
 	if e.check(&a, nil); errors.Is(a.err, errUnproven) {
 		a.claim = asked[0].Height()
@@ -85,8 +86,9 @@ func (e *Exchange[H]) check(a *answer[H], heads []*block.SignedHeader) {
 	}
 }
 
-// ask sends one request and reads the answer.
-func (e *Exchange[H]) ask(ctx context.Context, p peer.ID, r request) answer[H] {
+// ask sends one request and reads the answer, as far as there is room; first gets
+// its answer whether there is or not.
+func (e *Exchange[H]) ask(ctx context.Context, p peer.ID, r request, first bool) answer[H] {
 	// A slow answer is fine as long as it moves; even so it ends at some time.
 	const slack = 4
 	ctx, cancel := context.WithTimeout(ctx, slack*e.cfg.RequestTimeout)
@@ -114,7 +116,7 @@ func (e *Exchange[H]) ask(ctx context.Context, p peer.ID, r request) answer[H] {
 		return answer[H]{err: fmt.Errorf("close write: %w", err)}
 	}
 	amount := int(r.amount) //nolint:gosec // at most 64
-	a := e.read(s, bufs, amount)
+	a := e.read(s, bufs, amount, first)
 	if a.err != nil || len(a.items) == amount {
 		_ = s.Reset() // whatever else comes is not wanted
 	} else {
@@ -123,13 +125,20 @@ func (e *Exchange[H]) ask(ctx context.Context, p peer.ID, r request) answer[H] {
 	return a
 }
 
-// read takes up to amount items off a stream. Their bytes count as being read
-// until the caller gives them back.
-func (e *Exchange[H]) read(s network.Stream, bufs *buffers, amount int) answer[H] {
+// read takes up to amount items off a stream. What arrives counts as being read
+// until the caller gives it back.
+func (e *Exchange[H]) read(s network.Stream, bufs *buffers, amount int, first bool) answer[H] {
 	var a answer[H]
 	r := bufs.reader(&moving{stream: s, patience: e.cfg.RequestTimeout})
+	room := func(n int) error {
+		a.taken += int64(n)
+		if held := e.status.reading.Add(int64(n)) + e.status.queued.Load(); held > int64(e.cfg.QueueBytes) && !first {
+			return fmt.Errorf("%d bytes of answers: %w", held, errFull)
+		}
+		return nil
+	}
 	for len(a.items) < amount {
-		item, size, err := e.readItem(r, bufs)
+		item, size, err := e.readItem(r, bufs, room)
 		if err != nil {
 			if !errors.Is(err, io.EOF) || len(a.items) == 0 {
 				a.err = err
@@ -141,8 +150,7 @@ func (e *Exchange[H]) read(s network.Stream, bufs *buffers, amount int) answer[H
 		}
 		a.items = append(a.items, item)
 		a.bytes += int64(size)
-		reading := e.status.reading.Add(int64(size))
-		if a.bytes >= int64(e.cfg.ResponseBytes) || reading+e.status.queued.Load() >= int64(e.cfg.QueueBytes) {
+		if a.bytes >= int64(e.cfg.ResponseBytes) || e.status.reading.Load()+e.status.queued.Load() >= int64(e.cfg.QueueBytes) {
 			return a // the rest is asked for again
 		}
 	}
@@ -151,8 +159,8 @@ func (e *Exchange[H]) read(s network.Stream, bufs *buffers, amount int) answer[H
 
 // readItem takes one item off a stream and returns the length of its body. The
 // end of the stream is io.EOF; what no honest peer sends is errLie.
-func (e *Exchange[H]) readItem(r *bufio.Reader, bufs *buffers) (item H, size int, err error) {
-	if bufs.body, err = readFrame(r, bufs.body, block.MaxFrameBytes); err != nil {
+func (e *Exchange[H]) readItem(r *bufio.Reader, bufs *buffers, room func(int) error) (item H, size int, err error) {
+	if bufs.body, err = readFrame(r, bufs.body, block.MaxFrameBytes, room); err != nil {
 		if errors.Is(err, block.ErrTooLarge) {
 			err = fmt.Errorf("%w: %w", errLie, err)
 		}

@@ -20,8 +20,15 @@ type Config struct {
 	// items farthest ahead give way and are fetched by range later.
 	ParkHeights int `koanf:"park_heights"`
 	ParkBytes   int `koanf:"park_bytes"`
-	// GossipBytes bounds gossip under check. More is ignored.
-	GossipBytes int `koanf:"gossip_bytes"`
+	// GossipBytes and GossipPeerBytes bound gossip under check, over all and per
+	// peer. More is ignored.
+	GossipBytes     int `koanf:"gossip_bytes"`
+	GossipPeerBytes int `koanf:"gossip_peer_bytes"`
+	// QuarantineBytes and QuarantinePeerBytes bound gossiped data whose header is not
+	// there yet, over all and per peer. What is farthest ahead of the peer that holds
+	// most gives way.
+	QuarantineBytes     int `koanf:"quarantine_bytes"`
+	QuarantinePeerBytes int `koanf:"quarantine_peer_bytes"`
 	// DataWait is how long gossiped data waits for its header.
 	DataWait time.Duration `koanf:"data_wait"`
 	// Grace is how long a small gap waits for gossip before it is requested.
@@ -36,6 +43,11 @@ type Config struct {
 	// per peer. Requests over Serve wait; a peer over ServePeer is refused.
 	Serve     int `koanf:"serve"`
 	ServePeer int `koanf:"serve_peer"`
+	// ServeBytes bounds the answers under way; half of it is for one peer. Requests
+	// beyond get shorter answers, of one item at least.
+	ServeBytes int `koanf:"serve_bytes"`
+	// ServeRate bounds the bytes per second given to one peer. Its next request waits.
+	ServeRate int `koanf:"serve_rate"`
 	// ServeTimeout bounds each read and write of an answer.
 	ServeTimeout time.Duration `koanf:"serve_timeout"`
 	// ResponseBytes caps an answer, given or taken; one item always fits.
@@ -45,21 +57,26 @@ type Config struct {
 // Default returns the configuration that fits most nodes.
 func Default() Config {
 	return Config{
-		RequestTimeout: 8 * time.Second,
-		InFlight:       16,
-		QueueBytes:     64 << 20,
-		ParkHeights:    512,
-		ParkBytes:      16 << 20,
-		GossipBytes:    64 << 20,
-		DataWait:       2 * time.Second,
-		Grace:          100 * time.Millisecond,
-		Settle:         2 * time.Second,
-		RetryMin:       200 * time.Millisecond,
-		RetryMax:       10 * time.Second,
-		Serve:          32,
-		ServePeer:      24,
-		ServeTimeout:   10 * time.Second,
-		ResponseBytes:  8 << 20,
+		RequestTimeout:      8 * time.Second,
+		InFlight:            16,
+		QueueBytes:          64 << 20,
+		ParkHeights:         512,
+		ParkBytes:           16 << 20,
+		GossipBytes:         64 << 20,
+		GossipPeerBytes:     16 << 20,
+		QuarantineBytes:     32 << 20,
+		QuarantinePeerBytes: 16 << 20,
+		DataWait:            2 * time.Second,
+		Grace:               100 * time.Millisecond,
+		Settle:              2 * time.Second,
+		RetryMin:            200 * time.Millisecond,
+		RetryMax:            10 * time.Second,
+		Serve:               32,
+		ServePeer:           24,
+		ServeBytes:          64 << 20,
+		ServeRate:           128 << 20,
+		ServeTimeout:        10 * time.Second,
+		ResponseBytes:       8 << 20,
 	}
 }
 
@@ -90,6 +107,8 @@ func (c Config) Validate() error {
 		{"park_bytes", c.ParkBytes},
 		{"serve", c.Serve},
 		{"serve_peer", c.ServePeer},
+		{"serve_bytes", c.ServeBytes},
+		{"serve_rate", c.ServeRate},
 		{"response_bytes", c.ResponseBytes},
 	} {
 		if n.val <= 0 {
@@ -101,8 +120,26 @@ func (c Config) Validate() error {
 		return fmt.Errorf("grace is %s, want at least 0", c.Grace)
 	case c.RetryMax < c.RetryMin:
 		return fmt.Errorf("retry_max is %s, want at least retry_min, %s", c.RetryMax, c.RetryMin)
-	case c.GossipBytes < block.MaxFrameBytes:
-		return fmt.Errorf("gossip_bytes is %d, want at least %d, one item", c.GossipBytes, block.MaxFrameBytes)
+	}
+	return c.validateShares()
+}
+
+// validateShares checks that one item fits wherever one may have to wait.
+func (c Config) validateShares() error {
+	for _, n := range []struct {
+		key        string
+		val, share int
+		shareKey   string
+	}{
+		{"gossip_bytes", c.GossipBytes, c.GossipPeerBytes, "gossip_peer_bytes"},
+		{"quarantine_bytes", c.QuarantineBytes, c.QuarantinePeerBytes, "quarantine_peer_bytes"},
+	} {
+		switch {
+		case n.share < block.MaxFrameBytes:
+			return fmt.Errorf("%s is %d, want at least %d, one item", n.shareKey, n.share, block.MaxFrameBytes)
+		case n.val < n.share:
+			return fmt.Errorf("%s is %d, want at least %s, %d", n.key, n.val, n.shareKey, n.share)
+		}
 	}
 	return nil
 }

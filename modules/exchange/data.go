@@ -26,23 +26,30 @@ func (r *dataRules) decode(b []byte) (*block.Data, error) {
 
 func (r *dataRules) same(a, b *block.Data) bool { return a.Digest() == b.Digest() }
 
-func (r *dataRules) await(ctx context.Context, d *block.Data) ([]*block.SignedHeader, error) {
+func (r *dataRules) vet(d *block.Data) error {
 	if err := d.Validate(); err != nil {
-		return nil, err //nolint:wrapcheck // names the rule
+		return err //nolint:wrapcheck // names the rule
 	}
 	height := d.Height()
 	switch head := r.headers.Height(); {
 	case d.ChainID() != r.genesis.ChainID:
-		return nil, &block.Violation{Rule: block.ErrDataChain, Height: height, Got: d.ChainID(), Want: r.genesis.ChainID}
+		return &block.Violation{Rule: block.ErrDataChain, Height: height, Got: d.ChainID(), Want: r.genesis.ChainID}
 	case height < r.genesis.InitialHeight:
-		return nil, &block.Violation{
+		return &block.Violation{
 			Rule: block.ErrDataHeight, Height: height, Got: decimal(height), Want: fmt.Sprintf("at least %d", r.genesis.InitialHeight),
 		}
 	case d.Time().After(r.now().Add(block.MaxFuture)):
-		return nil, &block.Violation{Rule: block.ErrFutureTime, Height: height, Got: d.Time().String()}
+		return &block.Violation{Rule: block.ErrFutureTime, Height: height, Got: d.Time().String()}
 	case height > max(head, r.genesis.InitialHeight)+uint64(r.ahead): //nolint:gosec // a validated config value
-		return nil, fmt.Errorf("data %d, headers end at %d: %w", height, head, errFar)
+		return fmt.Errorf("data %d, headers end at %d: %w", height, head, errFar)
 	}
+	return nil
+}
+
+func (r *dataRules) ready(d *block.Data) bool { return d.Height() <= r.headers.Height() }
+
+func (r *dataRules) await(ctx context.Context, d *block.Data) ([]*block.SignedHeader, error) {
+	height := d.Height()
 	ctx, cancel := context.WithTimeout(ctx, r.wait)
 	defer cancel()
 	h, err := r.headers.GetByHeight(ctx, height)

@@ -43,7 +43,7 @@ type core[H Item[H]] struct {
 	log       *zap.Logger
 	tracer    *blocktrace.Tracer
 	conflicts func(*block.Conflict[H], peer.ID)
-	blame     func(peer.ID, error)
+	blame     func(peer.ID, Fault, error)
 	headers   func() (<-chan struct{}, func()) // wake-ups by the header store
 }
 
@@ -71,8 +71,13 @@ type Exchange[H Item[H]] struct {
 
 	heard  quiet // when gossip was heard last
 	peers  peerSet
+	claims claims
 	serve  limiter
+	meter  meter   // what each peer is served
+	giving budget  // answers under way
 	checks limiter // gossip under check
+	gossip budget  // its bytes
+	wards  quarantine
 	bufs   sync.Pool
 	status status
 	counts counters
@@ -97,10 +102,22 @@ func newExchange[H Item[H]](c core[H], r func(func() time.Time) rules[H]) *Excha
 	e.park.init(c.cfg.ParkHeights, c.cfg.ParkBytes)
 	e.peers.init(c.cfg)
 	e.serve.init(c.cfg.Serve, c.cfg.ServePeer)
+	e.claims.init()
+	e.meter.init(c.cfg.ServeRate, max(2*c.cfg.ServeRate, c.cfg.ResponseBytes+block.MaxFrameBytes))
+	e.giving.init(c.cfg.ServeBytes, c.cfg.ServeBytes/2)
 	e.checks.init(gossipChecks, gossipChecks/2)
+	e.gossip.init(c.cfg.GossipBytes, c.cfg.GossipPeerBytes)
+	e.wards.init(c.cfg.QuarantineBytes, c.cfg.QuarantinePeerBytes)
 	e.gate.init()
 	e.bufs.New = func() any { return new(buffers) }
 	return e
+}
+
+// HeaderProtocol returns the name of the range protocol for headers of a chain,
+// which all its peers speak.
+func HeaderProtocol(chain string) protocol.ID {
+	_, proto := wireNames(chain, block.KindHeader)
+	return proto
 }
 
 // wireNames returns the topic and the protocol of a kind (evolve-wire §5.3).
@@ -206,14 +223,5 @@ func (e *Exchange[H]) poke() {
 	select {
 	case e.wake <- struct{}{}:
 	default:
-	}
-}
-
-// lie records that a peer sent what no honest peer sends.
-func (e *Exchange[H]) lie(p peer.ID, err error) {
-	e.counts.lies.Add(1)
-	e.log.Warn("peer sent a bad item", zap.Stringer("peer", p), zap.Error(err))
-	if e.blame != nil {
-		e.blame(p, err)
 	}
 }

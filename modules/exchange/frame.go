@@ -140,9 +140,9 @@ func fields(b []byte, each func(num protowire.Number, v uint64, bytes []byte)) e
 }
 
 // readFrame reads one frame of at most limit bytes into buf, which grows with
-// what arrives and not with what is announced. The end of the stream before a
-// frame is io.EOF.
-func readFrame(r *bufio.Reader, buf []byte, limit int) ([]byte, error) {
+// what arrives and not with what is announced. room, when not nil, is asked before
+// it grows. The end of the stream before a frame is io.EOF.
+func readFrame(r *bufio.Reader, buf []byte, limit int, room func(int) error) ([]byte, error) {
 	const step = 256 << 10
 	size, err := binary.ReadUvarint(r)
 	if err != nil {
@@ -155,6 +155,11 @@ func readFrame(r *bufio.Reader, buf []byte, limit int) ([]byte, error) {
 	for left := int(size); left > 0; { //nolint:gosec // bounded above
 		n := min(left, max(step, cap(buf)-len(buf)))
 		from := len(buf)
+		if room != nil {
+			if err := room(n); err != nil {
+				return buf, err
+			}
+		}
 		if cap(buf)-from < n {
 			grown := make([]byte, from, min(from+left, max(2*cap(buf), from+n)))
 			copy(grown, buf)

@@ -70,7 +70,7 @@ func (b *goldenBlock) data(tb testing.TB) *block.Data {
 
 func readOne(tb testing.TB, frame []byte) []byte {
 	tb.Helper()
-	m, err := readFrame(bufio.NewReader(bytes.NewReader(frame)), nil, block.MaxFrameBytes)
+	m, err := readFrame(bufio.NewReader(bytes.NewReader(frame)), nil, block.MaxFrameBytes, nil)
 	require.NoError(tb, err)
 	body, err := decodeResponse(m)
 	require.NoError(tb, err)
@@ -99,7 +99,7 @@ func TestRequestFrames(t *testing.T) {
 		{hasOrigin: true, amount: 1}, {origin: 300, hasOrigin: true, amount: 64}, {hash: make([]byte, 32), hasHash: true, amount: 1},
 	} {
 		frame := r.appendFrame(nil)
-		m, err := readFrame(bufio.NewReader(bytes.NewReader(frame)), nil, maxRequestBytes)
+		m, err := readFrame(bufio.NewReader(bytes.NewReader(frame)), nil, maxRequestBytes, nil)
 		require.NoError(t, err)
 		got, err := decodeRequest(m)
 		require.NoError(t, err)
@@ -119,18 +119,18 @@ func TestRequestFrames(t *testing.T) {
 func TestReadFrameLimits(t *testing.T) {
 	big := bytes.Repeat([]byte{7}, 3<<20)
 	frame := append([]byte{0x80, 0x80, 0xc0, 0x01}, big...)
-	got, err := readFrame(bufio.NewReader(bytes.NewReader(frame)), nil, block.MaxFrameBytes)
+	got, err := readFrame(bufio.NewReader(bytes.NewReader(frame)), nil, block.MaxFrameBytes, nil)
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(big, got))
-	_, err = readFrame(bufio.NewReader(bytes.NewReader(frame)), nil, len(big)-1)
+	_, err = readFrame(bufio.NewReader(bytes.NewReader(frame)), nil, len(big)-1, nil)
 	require.ErrorIs(t, err, block.ErrTooLarge)
-	_, err = readFrame(bufio.NewReader(bytes.NewReader(frame[:1000])), nil, block.MaxFrameBytes)
+	_, err = readFrame(bufio.NewReader(bytes.NewReader(frame[:1000])), nil, block.MaxFrameBytes, nil)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
-	_, err = readFrame(bufio.NewReader(bytes.NewReader(nil)), nil, block.MaxFrameBytes)
+	_, err = readFrame(bufio.NewReader(bytes.NewReader(nil)), nil, block.MaxFrameBytes, nil)
 	require.ErrorIs(t, err, io.EOF)
 	// What is announced is not allocated.
 	announced := append([]byte{0x80, 0x80, 0x80, 0x05}, 1)
-	buf, err := readFrame(bufio.NewReader(bytes.NewReader(announced)), nil, block.MaxFrameBytes)
+	buf, err := readFrame(bufio.NewReader(bytes.NewReader(announced)), nil, block.MaxFrameBytes, nil)
 	require.Error(t, err)
 	require.Less(t, cap(buf), 1<<20)
 }
@@ -142,7 +142,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_, _ = decodeRequest(b)
 		_, _ = decodeResponse(b)
-		got, err := readFrame(bufio.NewReader(bytes.NewReader(b)), nil, 1<<16)
+		got, err := readFrame(bufio.NewReader(bytes.NewReader(b)), nil, 1<<16, nil)
 		if err == nil {
 			require.LessOrEqual(t, len(got), 1<<16)
 		}

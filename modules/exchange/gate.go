@@ -65,8 +65,9 @@ func (l *limiter) init(all, perPeer int) {
 	l.peers = make(map[peer.ID]int)
 }
 
-// acquire takes a slot; it is false when the peer has too many or ctx ends.
-func (l *limiter) acquire(ctx context.Context, p peer.ID) bool {
+// acquire takes a slot; it is false when the peer has too many or ctx ends. first,
+// when not nil, is waited for before a slot that others could use.
+func (l *limiter) acquire(ctx context.Context, p peer.ID, first func() bool) bool {
 	l.mu.Lock()
 	if l.peers[p] >= l.most {
 		l.mu.Unlock()
@@ -74,6 +75,10 @@ func (l *limiter) acquire(ctx context.Context, p peer.ID) bool {
 	}
 	l.peers[p]++
 	l.mu.Unlock()
+	if first != nil && !first() {
+		l.forget(p)
+		return false
+	}
 	select {
 	case l.slots <- struct{}{}:
 		return true

@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -23,9 +24,8 @@ const gossipChecks = 1024
 // validator is where they are stored, so the topic is only relayed.
 func (e *Exchange[H]) join(ctx context.Context) (leave func(), err error) {
 	ps := e.net.PubSub()
-	budget := budget{limit: int64(e.cfg.GossipBytes)}
 	validate := func(vctx context.Context, from peer.ID, msg *pubsub.Message) pubsub.ValidationResult {
-		return e.validate(ctx, vctx, &budget, from, msg)
+		return e.validate(ctx, vctx, from, msg)
 	}
 	if err := ps.RegisterTopicValidator(e.topic, validate, pubsub.WithValidatorConcurrency(gossipChecks)); err != nil {
 		return nil, err //nolint:wrapcheck // wrapped by Run
@@ -51,63 +51,56 @@ func (e *Exchange[H]) join(ctx context.Context) (leave func(), err error) {
 }
 
 // validate is called by pubsub, on many goroutines at once.
-func (e *Exchange[H]) validate(ctx, vctx context.Context, b *budget, from peer.ID, msg *pubsub.Message) pubsub.ValidationResult {
+func (e *Exchange[H]) validate(ctx, vctx context.Context, from peer.ID, msg *pubsub.Message) pubsub.ValidationResult {
+	own := msg.GetFrom() == from
 	if !e.gate.enter() {
-		return e.verdict(ignoreStopped, from, nil)
+		return e.verdict(ignoreStopped, from, own, nil)
 	}
 	defer e.gate.leave()
-	if _, own := msg.ValidatorData.(prepared[H]); own { // set in this process only
-		return e.verdict(acceptKnown, from, nil)
+	if _, made := msg.ValidatorData.(prepared[H]); made { // set in this process only
+		return e.verdict(acceptKnown, from, own, nil)
 	}
-	if !b.take(len(msg.Data)) {
-		return e.verdict(ignoreBusy, from, nil)
+	if !e.gossip.take(from, len(msg.Data)) {
+		return e.verdict(ignoreBusy, from, own, nil)
 	}
-	defer b.give(len(msg.Data))
-	if !e.checks.acquire(ctx, from) {
-		return e.verdict(ignoreBusy, from, nil)
+	done := sync.OnceFunc(func() { e.gossip.give(from, len(msg.Data)) })
+	defer done()
+	if !e.checks.acquire(ctx, from, nil) {
+		return e.verdict(ignoreBusy, from, own, nil)
 	}
 	defer e.checks.release(from)
 	if vctx.Err() != nil {
-		return e.verdict(ignoreStopped, from, nil)
+		return e.verdict(ignoreStopped, from, own, nil)
 	}
 	item, ok := msg.ValidatorData.(H)
 	if !ok {
 		var err error
 		if item, err = e.rules.decode(msg.Data); err != nil {
-			return e.verdict(rejectDecode, from, err)
+			return e.verdict(rejectDecode, from, own, err)
 		}
 	}
-	v, err := e.gossiped(ctx, item, from)
-	return e.verdict(v, from, err)
+	v, err := e.gossiped(ctx, item, from, done)
+	return e.verdict(v, from, own, err)
 }
 
-// gossiped takes one item from gossip.
-func (e *Exchange[H]) gossiped(ctx context.Context, item H, from peer.ID) (verdict, error) {
-	e.peers.has(from, item.Height())
+// gossiped takes one item from gossip. waits is called if it has to wait.
+func (e *Exchange[H]) gossiped(ctx context.Context, item H, from peer.ID, waits func()) (verdict, error) {
 	if e.stored(ctx, item) {
+		e.peers.has(from, item.Height())
 		return acceptKnown, nil
 	}
 	came := e.arrival(item.Height())
-	heads, err := e.rules.await(ctx, item)
+	heads, err := e.await(ctx, item, from, waits)
 	if err == nil {
 		_, err = e.rules.check([]H{item}, heads)
 	}
-	switch {
-	case err == nil:
-	case errors.Is(err, errFar):
-		return ignoreFar, err
-	case errors.Is(err, errNoHeader):
-		return ignoreNoHeader, err
-	case errors.Is(err, errUnproven):
-		if e.heard.note(time.Now()) || e.ahead(item.Height()) {
-			e.poke()
-		}
-		return ignoreUnproven, err
-	case errors.Is(err, block.ErrFutureTime):
-		return ignoreFuture, err
-	default:
-		return rejectInvalid, err
+	if errors.Is(err, errUnproven) && (e.heard.note(time.Now()) || e.ahead(item.Height(), from)) {
+		e.poke()
 	}
+	if err != nil {
+		return refusal(err), err
+	}
+	e.peers.has(from, item.Height())
 	if e.heard.note(time.Now()) {
 		e.poke()
 	}
@@ -128,9 +121,50 @@ func (e *Exchange[H]) gossiped(ctx context.Context, item H, from peer.ID) (verdi
 
 // ahead makes the next item wanted when one that cannot be judged is at or above
 // it, and reports whether that is new. It proves nothing about those above.
-func (e *Exchange[H]) ahead(height uint64) bool {
+func (e *Exchange[H]) ahead(height uint64, from peer.ID) bool {
 	next := e.next()
-	return height >= next && e.raise(next)
+	return height >= next && e.claims.raise(from, claim{height: next})
+}
+
+// await returns what is needed to judge an item. One that waits for its header
+// does so in quarantine, and no longer counts as being checked.
+func (e *Exchange[H]) await(ctx context.Context, item H, from peer.ID, waits func()) ([]*block.SignedHeader, error) {
+	if err := e.rules.vet(item); err != nil {
+		return nil, err
+	}
+	if e.rules.ready(item) {
+		return e.rules.await(ctx, item)
+	}
+	stay, leave, ok := e.wards.admit(ctx, from, item.Height(), item.Size())
+	if !ok {
+		e.wards.evicted.Add(1)
+		return nil, errGaveWay
+	}
+	defer leave()
+	waits()
+	heads, err := e.rules.await(stay, item)
+	if err != nil && errors.Is(context.Cause(stay), errGaveWay) {
+		return nil, errGaveWay
+	}
+	return heads, err
+}
+
+// refusal is the verdict on an item that did not pass.
+func refusal(err error) verdict {
+	switch {
+	case errors.Is(err, errFar):
+		return ignoreFar
+	case errors.Is(err, errGaveWay):
+		return ignoreCrowded
+	case errors.Is(err, errNoHeader):
+		return ignoreNoHeader
+	case errors.Is(err, errUnproven):
+		return ignoreUnproven
+	case errors.Is(err, block.ErrFutureTime):
+		return ignoreFuture
+	default:
+		return rejectInvalid
+	}
 }
 
 // stored reports whether the store has the very same item.
@@ -159,9 +193,14 @@ func (e *Exchange[H]) place(ctx context.Context, item H, from peer.ID) (verdict,
 		}
 		return acceptKnown, nil
 	}
-	e.park.put(next-1, item)
-	e.raise(height)
+	kept := e.park.put(next-1, item)
+	if e.host == nil || from != e.host.ID() {
+		e.claims.raise(from, claim{height: height})
+	}
 	e.poke()
+	if !kept && height-next >= uint64(e.cfg.ParkHeights) { //nolint:gosec // a validated config value
+		return ignoreAhead, nil // a claim; what is not connected is not relayed
+	}
 	return acceptAhead, nil
 }
 
@@ -183,7 +222,6 @@ func (e *Exchange[H]) known(ctx context.Context, item H, from peer.ID) (verdict,
 func (e *Exchange[H]) follow(ctx context.Context, item H, from peer.ID) (verdict, error) {
 	n, err := e.extend(ctx, []H{item}, from)
 	if n == 1 {
-		e.raise(item.Height())
 		return acceptNew, err
 	}
 	_, conflict := errors.AsType[*block.Conflict[H]](err)
@@ -207,25 +245,26 @@ func (e *Exchange[H]) follow(ctx context.Context, item H, from peer.ID) (verdict
 	return ignoreFork, err
 }
 
-// verdict counts and logs, and translates for pubsub.
-func (e *Exchange[H]) verdict(v verdict, from peer.ID, err error) pubsub.ValidationResult {
+// verdict counts and logs, and translates for pubsub. own tells whether the peer
+// made the message itself.
+func (e *Exchange[H]) verdict(v verdict, from peer.ID, own bool, err error) pubsub.ValidationResult {
 	e.counts.gossip[v].Add(1)
+	if err != nil || v > acceptAhead {
+		e.log.Debug("gossip", zap.Stringer("verdict", v), zap.Stringer("peer", from), zap.Error(err))
+	}
 	switch {
 	case v <= acceptAhead:
-		if err != nil {
-			e.log.Debug("gossip", zap.Stringer("verdict", v), zap.Stringer("peer", from), zap.Error(err))
-		}
 		return pubsub.ValidationAccept
 	case v < rejectDecode:
-		e.log.Debug("gossip", zap.Stringer("verdict", v), zap.Stringer("peer", from), zap.Error(err))
 		return pubsub.ValidationIgnore
+	case from == e.host.ID():
+		return pubsub.ValidationReject
 	}
-	e.log.Debug("gossip", zap.Stringer("verdict", v), zap.Stringer("peer", from), zap.Error(err))
-	if from != e.host.ID() {
-		e.counts.lies.Add(1)
-		if e.blame != nil {
-			e.blame(from, err)
-		}
+	e.counts.lies.Add(1)
+	fault := FaultRelayed
+	if own {
+		fault = faultOf(err)
 	}
+	e.accuse(from, fault, err)
 	return pubsub.ValidationReject
 }

@@ -287,6 +287,7 @@ func TestBigBlock(t *testing.T) {
 	require.NoError(t, a.ex.Broadcast(t.Context(), bs[0].Header))
 	require.NoError(t, a.dx.Broadcast(t.Context(), bs[0].Data))
 	b.data.reaches(t, 1)
+	eventually(t, func() bool { return len(b.dx.Stats().Gossip) == 1 }, "gossip goes on")
 	d := newDataNode(t, c, nil)
 	connect(t, d.machine, b.machine)
 	d.data.reaches(t, 1)
@@ -308,5 +309,5 @@ func TestVerdictNames(t *testing.T) {
 	for v := range verdicts {
 		require.NotEmpty(t, v.String())
 	}
-	require.Equal(t, pubsub.ValidationAccept, (&Exchange[*block.Data]{}).verdict(acceptNew, "", nil))
+	require.Equal(t, pubsub.ValidationAccept, (&Exchange[*block.Data]{}).verdict(acceptNew, "", false, nil))
 }

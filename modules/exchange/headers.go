@@ -29,6 +29,10 @@ func (r *headerRules) same(a, b *block.SignedHeader) bool {
 		bytes.Equal(a.Signer.Address, b.Signer.Address)
 }
 
+func (r *headerRules) vet(*block.SignedHeader) error { return nil }
+
+func (r *headerRules) ready(*block.SignedHeader) bool { return true }
+
 func (r *headerRules) await(context.Context, *block.SignedHeader) ([]*block.SignedHeader, error) {
 	return nil, nil
 }

@@ -277,6 +277,7 @@ type headerNode struct {
 	mu        sync.Mutex
 	conflicts []*block.Conflict[*block.SignedHeader]
 	blamed    map[peer.ID]error
+	faults    map[peer.ID][]Fault
 }
 
 type tune func(*HeaderParams)
@@ -293,7 +294,7 @@ func newHeaderNode(tb testing.TB, c *testutil.Chain, bs []block.Block, opts ...t
 
 func headerNodeOn(tb testing.TB, m *machine, c *testutil.Chain, bs []block.Block, opts ...tune) *headerNode {
 	tb.Helper()
-	n := &headerNode{machine: m, store: newStore[*block.SignedHeader](testutil.Headers(bs)...), blamed: map[peer.ID]error{}}
+	n := &headerNode{machine: m, store: newStore[*block.SignedHeader](testutil.Headers(bs)...), blamed: map[peer.ID]error{}, faults: map[peer.ID][]Fault{}}
 	p := HeaderParams{
 		Network: m, Store: n.store, Genesis: c.Genesis, Proposers: proposers(c.Genesis.ProposerAddress), Now: clock, Config: Default(),
 		Conflicts: func(c *block.Conflict[*block.SignedHeader], _ peer.ID) {
@@ -301,10 +302,11 @@ func headerNodeOn(tb testing.TB, m *machine, c *testutil.Chain, bs []block.Block
 			defer n.mu.Unlock()
 			n.conflicts = append(n.conflicts, c)
 		},
-		Blame: func(p peer.ID, err error) {
+		Blame: func(p peer.ID, f Fault, err error) {
 			n.mu.Lock()
 			defer n.mu.Unlock()
 			n.blamed[p] = err
+			n.faults[p] = append(n.faults[p], f)
 		},
 	}
 	quick(&p.Config)

@@ -47,9 +47,9 @@ type HeaderParams struct {
 	// Conflicts hears of two headers of one height, both signed by the proposer.
 	// It must neither block nor call back. The peer is the one that sent the second.
 	Conflicts func(*block.Conflict[*block.SignedHeader], peer.ID)
-	// Blame hears of peers that sent what no honest peer sends. It must
-	// neither block nor call back.
-	Blame func(peer.ID, error)
+	// Blame hears of peers that did what honest ones do not. It must neither block
+	// nor call back.
+	Blame func(peer.ID, Fault, error)
 }
 
 // DataParams is what an exchange of data needs. Hint, Now, Log, Tracer,
@@ -70,9 +70,9 @@ type DataParams struct {
 	// Conflicts hears of two data items of one height. It must neither block nor
 	// call back.
 	Conflicts func(*block.Conflict[*block.Data], peer.ID)
-	// Blame hears of peers that sent what no honest peer sends. It must
-	// neither block nor call back.
-	Blame func(peer.ID, error)
+	// Blame hears of peers that did what honest ones do not. It must neither block
+	// nor call back.
+	Blame func(peer.ID, Fault, error)
 }
 
 // NewHeaders returns an exchange of headers. It starts nothing.

@@ -55,6 +55,25 @@ func (p *park[H]) get(height uint64) (H, bool) {
 	return item, ok
 }
 
+// highest returns the highest height that is parked, or 0.
+func (p *park[H]) highest() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var top uint64
+	for height := range p.items {
+		top = max(top, height)
+	}
+	return top
+}
+
+// clear forgets all.
+func (p *park[H]) clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.items)
+	p.bytes = 0
+}
+
 // run returns the unbroken run of items that starts at a height.
 func (p *park[H]) run(from uint64, most int) []H {
 	p.mu.Lock()

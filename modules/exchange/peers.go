@@ -14,6 +14,7 @@ type source struct {
 	limit  int       // most requests at once: grows by success, halves by failure
 	fails  int       // in a row
 	heard  time.Time // when anything came from it last
+	known  uint64    // highest height it showed
 	rest   time.Time // not asked before
 	// lacks and lacksUntil remember what it said it does not have.
 	lacks      uint64
@@ -22,6 +23,7 @@ type source struct {
 
 	asked   bool      // a head request is under way or was answered
 	tries   int       // head requests that failed
+	doubts  int       // claims it could not keep, in a row
 	askNext time.Time // when to ask for its head again
 }
 
@@ -72,6 +74,7 @@ func (ps *peerSet) has(id peer.ID, height uint64) {
 		return
 	}
 	s.heard = time.Now()
+	s.known = max(s.known, height)
 	if height >= s.lacks {
 		s.lacksUntil, s.misses = time.Time{}, 0
 	}
@@ -93,16 +96,7 @@ func (ps *peerSet) pick(height uint64, last peer.ID, now time.Time) (id peer.ID,
 		case until.After(now):
 			at = earlier(at, until)
 		case s.flying >= s.limit:
-		case best == nil:
-			best = s
-		case s.silent(now) != best.silent(now):
-			if best.silent(now) {
-				best = s
-			}
-		case best.id == last && s.id != last:
-			best = s
-		case s.id == last && best.id != last:
-		case s.flying*best.limit < best.flying*s.limit: // the less busy, in proportion
+		case best == nil || s.before(best, height, last, now):
 			best = s
 		}
 	}
@@ -111,6 +105,30 @@ func (ps *peerSet) pick(height uint64, last peer.ID, now time.Time) (id peer.ID,
 	}
 	best.flying++
 	return best.id, time.Time{}, true
+}
+
+// before reports whether a peer is a better choice than another: heard lately, not
+// the one asked last, known to have the height, less busy in proportion.
+func (s *source) before(o *source, height uint64, last peer.ID, now time.Time) bool {
+	switch {
+	case s.silent(now) != o.silent(now):
+		return o.silent(now)
+	case (s.id == last) != (o.id == last):
+		return o.id == last
+	case (s.known >= height) != (o.known >= height):
+		return s.known >= height
+	}
+	return s.flying*o.limit < o.flying*s.limit
+}
+
+// failing returns how many requests in a row a peer has failed.
+func (ps *peerSet) failing(id peer.ID) int {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if s, ok := ps.set[id]; ok {
+		return s.fails
+	}
+	return 0
 }
 
 // silentAfter is when a peer counts as silent. A dead one stays connected until
@@ -136,7 +154,7 @@ func (ps *peerSet) done(id peer.ID, o outcome, height uint64, now time.Time) {
 	switch o {
 	case outcomeGood:
 		s.limit = min(s.limit+1, ps.cfg.InFlight)
-		s.fails, s.misses = 0, 0
+		s.fails, s.misses, s.doubts = 0, 0, 0
 		s.rest = time.Time{}
 	case outcomeMissing:
 		s.lacks, s.lacksUntil = height, now.Add(backOff(ps.cfg.RetryMin, ps.cfg.RetryMax, s.misses))
@@ -220,6 +238,20 @@ func (ps *peerSet) unheard(id peer.ID, now time.Time) {
 	s.asked = false
 	s.askNext = now.Add(backOff(ps.cfg.RetryMin, ps.cfg.RetryMax, s.tries))
 	s.tries++
+}
+
+// doubt makes a peer's head be asked for again after a while: its claim is gone, and
+// it may have said so in error, or be the only one there is.
+func (ps *peerSet) doubt(id peer.ID, now time.Time) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	s, ok := ps.set[id]
+	if !ok {
+		return
+	}
+	s.asked = false
+	s.askNext = now.Add(backOff(lieFactor*ps.cfg.RetryMin, lieFactor*ps.cfg.RetryMax, s.doubts))
+	s.doubts++
 }
 
 // backOff doubles from least to most.

@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -37,8 +38,9 @@ func (s *puller[H]) dispatch(ctx context.Context, next uint64, now time.Time) ti
 // room reports whether one more answer fits the byte limit.
 func (s *puller[H]) room() bool {
 	const most = maxItems
-	expected := min(most*s.average, int64(s.cfg.ResponseBytes)) * int64(s.flying+1)
-	return s.status.queued.Load()+expected <= int64(s.cfg.QueueBytes)
+	one := min(most*s.average, int64(s.cfg.ResponseBytes))
+	coming := max(one*int64(s.flying), s.status.reading.Load())
+	return s.status.queued.Load()+coming+one <= int64(s.cfg.QueueBytes)
 }
 
 // send requests a chunk from a peer.
@@ -48,9 +50,14 @@ func (s *puller[H]) send(ctx context.Context, c *chunk[H], p peer.ID) {
 	s.flying++
 	s.status.inFlight.Add(1)
 	sp := c.span
+	sp.first = c == s.chunks[0]
+	begun := time.Now()
 	s.wg.Go(func() {
 		defer cancel()
 		a := s.fetch(mine, p, sp)
+		if a.err != nil && len(a.items) == 0 && time.Since(begun) >= s.cfg.RequestTimeout {
+			a.err = fmt.Errorf("%w: %w", errStalled, a.err)
+		}
 		s.post(ctx, func() { s.received(c, a) })
 		s.done(a)
 	})
@@ -77,8 +84,13 @@ func (s *puller[H]) received(c *chunk[H], a answer[H]) {
 	case outcomeMissing:
 		s.counts.notFound.Add(1)
 		s.misses++
+		s.refuted(c.peer, c.from)
 		s.giveUp(c)
-	case outcomeGood, outcomeFailed, outcomeDropped:
+	case outcomeFailed:
+		s.stalled(c.peer, c.from, a.err)
+	case outcomeGood:
+		s.peers.has(c.peer, c.from+uint64(len(a.items))-1)
+	case outcomeDropped:
 	}
 	if a.err != nil && !c.gone {
 		s.status.fail(a.err)
@@ -127,8 +139,8 @@ func (s *puller[H]) giveUp(c *chunk[H]) {
 		return
 	}
 	s.log.Warn("dropping a head nobody can prove", zap.Uint64("target", s.target()), zap.Uint64("head", s.store.Height()))
-	s.claim = 0
-	s.lower(s.store.Height())
+	s.claims.clear()
+	s.park.clear()
 }
 
 // collect appends the chunks that are complete, in order, many at a time.
@@ -230,12 +242,13 @@ func (s *puller[H]) judge(ctx context.Context, err error, bad []H) error {
 	if _, ok := errors.AsType[*block.Conflict[H]](err); ok {
 		return nil // reported; whoever sent it has done no wrong
 	}
-	if s.kind == block.KindHeader {
+	s.peers.rest(p, time.Now())
+	if s.kind == block.KindHeader && bad[0].Height() > s.genesis.InitialHeight {
 		// Signed by the proposer, yet not joining our chain: see what the peer has in
 		// place of our head before calling it a liar.
-		s.probe(ctx, p, bad[0].Height()-1)
+		s.probe(ctx, p, bad[0].Height()-1, err)
+		return nil
 	}
-	s.peers.rest(p, time.Now())
 	s.lie(p, err)
 	return nil
 }

@@ -132,15 +132,15 @@ func TestParkedHeaderOfReplacedProposer(t *testing.T) {
 	s := newState(signer)
 	n := newHeaderNode(t, c, bs[:2], func(p *HeaderParams) { p.Proposers = s })
 	e := n.ex
-	v, err := e.gossiped(t.Context(), testutil.Sign(c.Key, h), "stranger")
+	v, err := e.gossiped(t.Context(), testutil.Sign(c.Key, h), "stranger", func() {})
 	require.NoError(t, err)
 	require.Equal(t, acceptAhead, v)
 	s.apply(3)
-	v, err = e.gossiped(t.Context(), bs[2].Header, "peer")
+	v, err = e.gossiped(t.Context(), bs[2].Header, "peer", func() {})
 	require.NoError(t, err)
 	require.Equal(t, acceptNew, v)
 	require.Equal(t, uint64(3), n.store.Height())
-	v, err = e.gossiped(t.Context(), bs[3].Header, "peer")
+	v, err = e.gossiped(t.Context(), bs[3].Header, "peer", func() {})
 	require.NoError(t, err)
 	require.Equal(t, acceptNew, v)
 }

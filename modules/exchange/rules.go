@@ -13,6 +13,7 @@ var (
 	errUnproven = errors.New("proposer of this height is not known yet")
 	errNoHeader = errors.New("its header is not known")
 	errFar      = errors.New("too far ahead")
+	errFull     = errors.New("no room for more answers")
 )
 
 // span is a run of heights that is fetched, or made from headers, as one.
@@ -20,6 +21,7 @@ type span struct {
 	from, to uint64                // [from, to)
 	heads    []*block.SignedHeader // data only: the headers of the heights
 	synth    bool                  // made from heads, not fetched
+	first    bool                  // it comes next: there is always room for it
 }
 
 // rules is where headers and data differ.
@@ -28,8 +30,12 @@ type rules[H Item[H]] interface {
 	decode(b []byte) (H, error)
 	// same reports whether two items are interchangeable on the wire.
 	same(a, b H) bool
-	// await returns what check needs to judge a gossiped item, waiting for it if
-	// it must.
+	// vet checks what can be checked of a gossiped item before it may wait.
+	vet(item H) error
+	// ready reports whether await need not wait.
+	ready(item H) bool
+	// await returns what check needs to judge a gossiped item that was vetted,
+	// waiting for it if it must.
 	await(ctx context.Context, item H) ([]*block.SignedHeader, error)
 	// check judges items by themselves, all but their links. heads are the
 	// headers of the same heights, for data. It returns how many, from the front,
@@ -63,6 +69,6 @@ type rules[H Item[H]] interface {
 
 // innocent reports whether err says nothing bad about who sent the item.
 func innocent(err error) bool {
-	return errors.Is(err, errUnproven) || errors.Is(err, errNoHeader) || errors.Is(err, errFar) ||
+	return errors.Is(err, errUnproven) || errors.Is(err, errFull) || errors.Is(err, errNoHeader) || errors.Is(err, errFar) ||
 		errors.Is(err, block.ErrFutureTime) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -34,7 +34,7 @@ func rawOn(t *testing.T, from, to *machine, proto protocol.ID, frame []byte) (bo
 	_ = s.CloseWrite()
 	r := bufio.NewReader(s)
 	for {
-		b, err := readFrame(r, nil, block.MaxFrameBytes)
+		b, err := readFrame(r, nil, block.MaxFrameBytes, nil)
 		if err != nil {
 			return bodies, notFound, err.Error() == "EOF"
 		}

@@ -8,6 +8,7 @@ import (
 
 	header "github.com/celestiaorg/go-header"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // errRefused ends a stream by reset.
@@ -32,7 +33,7 @@ func (e *Exchange[H]) answer(ctx context.Context, s network.Stream) {
 	// Whatever the stream waits for ends with ctx.
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
 	p := s.Conn().RemotePeer()
-	if !e.serve.acquire(ctx, p) {
+	if !e.serve.acquire(ctx, p, func() bool { return e.meter.await(ctx, p) }) {
 		e.counts.refuse.Add(1)
 		_ = s.Reset()
 		return
@@ -54,7 +55,7 @@ func (e *Exchange[H]) exchange(ctx context.Context, s network.Stream, bufs *buff
 		return fmt.Errorf("deadline: %w", err)
 	}
 	var err error
-	if bufs.body, err = readFrame(bufs.reader(s), bufs.body, maxRequestBytes); err != nil {
+	if bufs.body, err = readFrame(bufs.reader(s), bufs.body, maxRequestBytes, nil); err != nil {
 		return fmt.Errorf("read: %w", err)
 	}
 	req, err := decodeRequest(bufs.body)
@@ -65,7 +66,36 @@ func (e *Exchange[H]) exchange(ctx context.Context, s network.Stream, bufs *buff
 	if err != nil && !errors.Is(err, header.ErrNotFound) {
 		return err
 	}
+	p := s.Conn().RemotePeer()
+	items = e.afford(p, items)
+	defer e.settleUp(p, items)
 	return e.write(s, bufs, items)
+}
+
+// afford cuts an answer to what there is room for, one item at least, and takes the
+// room. settleUp gives it back and charges the peer.
+func (e *Exchange[H]) afford(p peer.ID, items []H) []H {
+	size := 0
+	for i, item := range items {
+		n := item.Size()
+		if i > 0 && (size+n > e.cfg.ResponseBytes || !e.giving.take(p, n)) {
+			return items[:i:i]
+		}
+		if i == 0 {
+			e.giving.force(p, n)
+		}
+		size += n
+	}
+	return items
+}
+
+func (e *Exchange[H]) settleUp(p peer.ID, items []H) {
+	size := 0
+	for _, item := range items {
+		size += item.Size()
+	}
+	e.giving.give(p, size)
+	e.meter.pay(p, size)
 }
 
 // find returns the items a request asks for: never more than exist, and never
@@ -113,16 +143,12 @@ func one[H any](h H, err error) ([]H, error) {
 	return []H{h}, nil
 }
 
-// write sends the items, as many as the byte limit lets through and at least
-// one, or that there are none.
+// write sends the items, or that there are none.
 func (e *Exchange[H]) write(s network.Stream, bufs *buffers, items []H) error {
 	w := bufs.writer(s)
 	scratch := make([]byte, 0, 32)
 	size := 0
 	for i, item := range items {
-		if i > 0 && size+item.Size() > e.cfg.ResponseBytes {
-			break
-		}
 		if i == 0 || w.Available() < item.Size() {
 			if err := s.SetWriteDeadline(time.Now().Add(e.cfg.ServeTimeout)); err != nil {
 				return fmt.Errorf("deadline: %w", err)

@@ -12,9 +12,12 @@ type Status struct {
 	Target       uint64    // highest height it knows of
 	Peers        int       // connected peers that speak the protocol
 	InFlight     int       // range requests under way
-	QueuedBytes  int64     // fetched, not yet appended
+	QueuedBytes  int64     // fetched or being read, not yet appended
 	Parked       int       // gossiped items ahead of their turn
 	ParkedBytes  int64     // their size
+	WaitingBytes int64     // gossip in quarantine: its header is not there
+	CheckedBytes int64     // gossip under check
+	ServingBytes int64     // answers under way
 	LastErr      string    // what went wrong last; empty when nothing is open
 	LastProgress time.Time // when it last appended something; zero before
 }
@@ -37,12 +40,13 @@ type Stats struct {
 	ServedSize  uint64            // their bytes
 	Refused     uint64            // requests reset
 	Wakeups     uint64            // rounds of the sync loop
+	Faults      map[string]uint64 // of peers, by kind
+	GaveWay     uint64            // gossip that gave way in the quarantine
 }
 
 // status is the part of Status that is not read from elsewhere.
 type status struct {
 	mu       sync.Mutex
-	target   uint64
 	lastErr  string
 	progress time.Time
 	inFlight atomic.Int64
@@ -78,6 +82,8 @@ const (
 	ignoreBusy
 	ignoreStopped
 	ignoreFar
+	ignoreAhead
+	ignoreCrowded
 	ignoreOld
 	ignoreFuture
 	ignoreUnproven
@@ -94,7 +100,8 @@ const (
 // String returns the verdict as it appears in metrics.
 func (v verdict) String() string {
 	return [verdicts]string{
-		"accept_new", "accept_known", "accept_ahead", "ignore_busy", "ignore_stopped", "ignore_far", "ignore_old",
+		"accept_new", "accept_known", "accept_ahead", "ignore_busy", "ignore_stopped", "ignore_far", "ignore_ahead",
+		"ignore_crowded", "ignore_old",
 		"ignore_future", "ignore_unproven", "ignore_no_header", "ignore_conflict", "ignore_fork", "ignore_store",
 		"reject_decode", "reject_invalid", "reject_link",
 	}[v]
@@ -107,13 +114,15 @@ type counters struct {
 	conflicts, fetched, fetchedSize, synth  atomic.Uint64
 	served, servedItems, servedSize, refuse atomic.Uint64
 	wakeups                                 atomic.Uint64
+	faults                                  [faults]atomic.Uint64
 }
 
 // Status returns a snapshot.
 func (e *Exchange[H]) Status() Status {
 	s := Status{
 		Head: e.store.Height(), Peers: e.peers.count(),
-		InFlight: int(e.status.inFlight.Load()), QueuedBytes: e.status.queued.Load(),
+		InFlight: int(e.status.inFlight.Load()), QueuedBytes: e.status.queued.Load() + e.status.reading.Load(),
+		WaitingBytes: e.wards.size(), CheckedBytes: e.gossip.size(), ServingBytes: e.giving.size(),
 	}
 	s.Target = max(s.Head, e.target())
 	e.status.mu.Lock()
@@ -132,7 +141,12 @@ func (e *Exchange[H]) Stats() Stats {
 		Requests: c.requests.Load(), Failures: c.failures.Load(), NotFound: c.notFound.Load(), Lies: c.lies.Load(),
 		Conflicts: c.conflicts.Load(), Fetched: c.fetched.Load(), FetchedSize: c.fetchedSize.Load(), Synthesised: c.synth.Load(),
 		Served: c.served.Load(), ServedItems: c.servedItems.Load(), ServedSize: c.servedSize.Load(), Refused: c.refuse.Load(),
-		Wakeups: c.wakeups.Load(),
+		Wakeups: c.wakeups.Load(), GaveWay: e.wards.evicted.Load(), Faults: make(map[string]uint64, faults),
+	}
+	for f := range faults {
+		if n := c.faults[f].Load(); n > 0 {
+			s.Faults[f.String()] = n
+		}
 	}
 	for v := range verdicts {
 		if n := c.gossip[v].Load(); n > 0 {
@@ -140,32 +154,4 @@ func (e *Exchange[H]) Stats() Stats {
 		}
 	}
 	return s
-}
-
-// target returns the highest height known of.
-func (e *Exchange[H]) target() uint64 {
-	if t, ok := e.rules.target(); ok {
-		return t
-	}
-	e.status.mu.Lock()
-	defer e.status.mu.Unlock()
-	return e.status.target
-}
-
-// raise moves the target up and reports whether it did.
-func (e *Exchange[H]) raise(height uint64) bool {
-	e.status.mu.Lock()
-	defer e.status.mu.Unlock()
-	if height <= e.status.target {
-		return false
-	}
-	e.status.target = height
-	return true
-}
-
-// lower gives a target up that nobody can prove.
-func (e *Exchange[H]) lower(height uint64) {
-	e.status.mu.Lock()
-	defer e.status.mu.Unlock()
-	e.status.target = height
 }

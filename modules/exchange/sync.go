@@ -27,7 +27,6 @@ type puller[H Item[H]] struct {
 	open    time.Time   // since when the gap is open or has not shrunk
 	last    uint64      // head at the last round
 	hold    time.Time   // the store failed: not before
-	claim   uint64      // a head whose proposer is not proven; 0 for none
 	misses  int         // answers "not found" in a row without progress
 
 	probing  bool        // a probe is under way
@@ -89,7 +88,7 @@ func (s *puller[H]) run(ctx context.Context) error {
 		case <-headers:
 		case <-proven:
 		case p := <-s.forks:
-			s.probe(ctx, p, s.store.Height())
+			s.probe(ctx, p, s.store.Height(), nil)
 		case f := <-s.outcomes:
 			f()
 			s.settleAll()
@@ -131,6 +130,7 @@ func (s *puller[H]) peerEvent(ev any) {
 	case event.EvtPeerConnectednessChanged:
 		if ev.Connectedness != network.Connected && ev.Connectedness != network.Limited {
 			s.peers.remove(ev.Peer)
+			s.claims.withdraw(ev.Peer, 0)
 		} else {
 			s.meet(ev.Peer)
 		}
@@ -167,7 +167,6 @@ func (s *puller[H]) round(ctx context.Context) time.Time {
 		return earlier(at, s.failed(ctx, err, now))
 	}
 	next := s.next()
-	s.chase(next)
 	if target := s.target(); next > target {
 		s.reset()
 		s.urgent, s.misses, s.open = false, 0, time.Time{}
@@ -236,6 +235,7 @@ func (s *puller[H]) cover(ctx context.Context, next uint64) error {
 		}
 	}
 	from, to := next, s.target()+1
+	s.trim(to)
 	if n := len(s.chunks); n > 0 {
 		from = s.chunks[n-1].to
 	}
@@ -260,6 +260,14 @@ func (s *puller[H]) cover(ctx context.Context, next uint64) error {
 	return nil
 }
 
+// trim drops the chunks from a height on: the claim they were made for is gone.
+func (s *puller[H]) trim(to uint64) {
+	for n := len(s.chunks); n > 0 && s.chunks[n-1].from >= to; n = len(s.chunks) {
+		s.drop(s.chunks[n-1])
+		s.chunks = s.chunks[:n-1]
+	}
+}
+
 // skip drops the heights below from.
 func (c *chunk[H]) skip(from uint64) {
 	if len(c.heads) > 0 {
@@ -275,7 +283,7 @@ func outcomeOf[H Item[H]](c *chunk[H], a answer[H]) outcome {
 		return outcomeLie
 	case len(a.items) > 0:
 		return outcomeGood
-	case c.gone, errors.Is(a.err, context.Canceled):
+	case c.gone, errors.Is(a.err, context.Canceled), errors.Is(a.err, errFull):
 		return outcomeDropped
 	case errors.Is(a.err, errNotFound):
 		return outcomeMissing

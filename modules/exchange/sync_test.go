@@ -53,7 +53,7 @@ func fakePeer(t *testing.T, e interface{ Protocol() protocolID }, handle func(n 
 func serveItems(s network.Stream, hs []*block.SignedHeader) {
 	defer s.Close()
 	var bufs buffers
-	b, err := readFrame(bufs.reader(s), nil, maxRequestBytes)
+	b, err := readFrame(bufs.reader(s), nil, maxRequestBytes, nil)
 	if err != nil {
 		return
 	}

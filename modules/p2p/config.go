@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
@@ -24,7 +25,29 @@ type Config struct {
 	MaxMessageBytes int `koanf:"max_message_bytes"`
 	// Disabled runs the node without peers, on DA alone.
 	Disabled bool `koanf:"disabled"`
+
+	// MaxPeers bounds the peers that may connect; peers beyond are trimmed, static
+	// ones never. MaxPeerStreams bounds the open streams of one peer.
+	MaxPeers       int `koanf:"max_peers"`
+	MaxPeerStreams int `koanf:"max_peer_streams"`
+	// BufferBytes bounds the receive windows of all connections and streams. At the
+	// bound windows stop to grow and new streams are refused.
+	BufferBytes int64 `koanf:"buffer_bytes"`
+	// GossipPeerMessages and GossipPeerBytes are per second and per peer; what is
+	// above, after a burst of twice as much, is dropped before it is looked at.
+	GossipPeerMessages int `koanf:"gossip_peer_messages"`
+	GossipPeerBytes    int `koanf:"gossip_peer_bytes"`
+	// GossipQueueBytes bounds what waits to be sent to one peer. A peer that lets it
+	// fill up is disconnected.
+	GossipQueueBytes int `koanf:"gossip_queue_bytes"`
+	// BanTime is how long a ban lasts.
+	BanTime time.Duration `koanf:"ban_time"`
+	// ScoreHalfLife is the time in which a bad score is half as bad.
+	ScoreHalfLife time.Duration `koanf:"score_half_life"`
 }
+
+// minBufferBytes lets a few peers work at all.
+const minBufferBytes = 32 << 20
 
 // minMessageBytes leaves room for a block of 5 MiB and its envelope.
 const minMessageBytes = 5<<20 + 64<<10
@@ -38,6 +61,15 @@ func Default() Config {
 		AllowedPeers:    []string{},
 		DHT:             true,
 		MaxMessageBytes: minMessageBytes,
+
+		MaxPeers:           128,
+		MaxPeerStreams:     256,
+		BufferBytes:        512 << 20,
+		GossipPeerMessages: 1000,
+		GossipPeerBytes:    64 << 20,
+		GossipQueueBytes:   64 << 20,
+		BanTime:            10 * time.Minute,
+		ScoreHalfLife:      10 * time.Minute,
 	}
 }
 
@@ -61,6 +93,32 @@ func (c Config) Validate() error {
 	}
 	if c.MaxMessageBytes < minMessageBytes {
 		return fmt.Errorf("p2p.max_message_bytes is %d, want at least %d (a block of 5 MiB and its envelope)", c.MaxMessageBytes, minMessageBytes)
+	}
+	return c.validateLimits()
+}
+
+func (c Config) validateLimits() error {
+	for _, n := range []struct {
+		key        string
+		val, least int
+	}{
+		{"max_peers", c.MaxPeers, 1},
+		{"max_peer_streams", c.MaxPeerStreams, 32},
+		{"gossip_peer_messages", c.GossipPeerMessages, 1},
+		{"gossip_peer_bytes", c.GossipPeerBytes, c.MaxMessageBytes},
+		{"gossip_queue_bytes", c.GossipQueueBytes, c.MaxMessageBytes},
+	} {
+		if n.val < n.least {
+			return fmt.Errorf("p2p.%s is %d, want at least %d", n.key, n.val, n.least)
+		}
+	}
+	switch {
+	case c.BufferBytes < minBufferBytes:
+		return fmt.Errorf("p2p.buffer_bytes is %d, want at least %d", c.BufferBytes, int64(minBufferBytes))
+	case c.BanTime < time.Second:
+		return fmt.Errorf("p2p.ban_time is %s, want at least 1s", c.BanTime)
+	case c.ScoreHalfLife < time.Second:
+		return fmt.Errorf("p2p.score_half_life is %s, want at least 1s", c.ScoreHalfLife)
 	}
 	return nil
 }

@@ -17,9 +17,13 @@ type gater struct {
 	mu      sync.RWMutex
 	blocked map[peer.ID]struct{}
 	allowed map[peer.ID]struct{} // empty: everyone who is not blocked
+	free    func(peer.ID) bool   // not banned now
 }
 
 func (g *gater) permits(id peer.ID) bool {
+	if !g.free(id) {
+		return false
+	}
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	if _, ok := g.blocked[id]; ok {

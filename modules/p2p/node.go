@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	libp2p "github.com/libp2p/go-libp2p"
@@ -16,6 +17,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
 	"go.uber.org/zap"
 )
@@ -30,15 +32,27 @@ type Params struct {
 	ChainID   string
 	Key       crypto.PrivKey
 	UserAgent string
-	Options   Options
-	Log       *zap.Logger
+	// ChainProtocol is what peers of the chain speak; with none of them the node is
+	// isolated. Empty takes every peer for one.
+	ChainProtocol protocol.ID
+	Options       Options
+	Log           *zap.Logger
 }
 
 // Node is the libp2p side of the node. Host and PubSub are there from Start to
 // Close.
 type Node struct {
-	p     Params
-	gater *gater
+	p      Params
+	gater  *gater
+	static map[peer.ID]struct{}
+	scores *scores
+	rates  *rates
+	queues *queues
+	known  acquaintances
+
+	expelled chan peer.ID  // to be disconnected
+	lifted   chan struct{} // capacity 1: a ban was lifted
+	rescues  atomic.Uint64
 
 	mu     sync.Mutex
 	stop   context.CancelFunc
@@ -46,6 +60,9 @@ type Node struct {
 	pubsub *pubsub.PubSub
 	dht    *dht.IpfsDHT
 }
+
+// maxExpelled is how many peers may wait to be disconnected.
+const maxExpelled = 64
 
 // New checks the lists of peers. Nothing is opened before Start.
 func New(p Params) (*Node, error) {
@@ -69,7 +86,16 @@ func New(p Params) (*Node, error) {
 			allowed[info.ID] = struct{}{}
 		}
 	}
-	return &Node{p: p, gater: &gater{blocked: blocked, allowed: allowed}}, nil
+	n := &Node{
+		p: p, static: make(map[peer.ID]struct{}, len(static)), scores: newScores(p.Config), rates: newRates(p.Config),
+		expelled: make(chan peer.ID, maxExpelled), lifted: make(chan struct{}, 1),
+	}
+	for _, info := range static {
+		n.static[info.ID] = struct{}{}
+	}
+	n.gater = &gater{blocked: blocked, allowed: allowed, free: n.permitted}
+	n.queues = newQueues(p.Config, n.expel)
+	return n, nil
 }
 
 // Start listens. A port that is taken is an error that names the address. It
@@ -110,20 +136,29 @@ func (n *Node) open(ctx context.Context) error {
 			return err
 		}
 	}
-	var err error
+	resources, err := cfg.resources()
+	if err != nil {
+		return err
+	}
+	trimmer, err := cfg.trimmer()
+	if err != nil {
+		return errors.Join(err, resources.Close())
+	}
+	opts = append(opts, libp2p.ResourceManager(resources), libp2p.ConnectionManager(trimmer))
 	if n.host, err = libp2p.New(append(opts, n.p.Options...)...); err != nil {
-		return fmt.Errorf("p2p: listen on %s: %w", strings.Join(cfg.ListenAddresses, ", "), err)
+		err = fmt.Errorf("p2p: listen on %s: %w", strings.Join(cfg.ListenAddresses, ", "), err)
+		return errors.Join(err, trimmer.Close(), resources.Close())
 	}
 	n.host.Network().Notify(new(staleConns).notifiee())
 	// GossipSub among ourselves; with FloodSub peers it speaks FloodSub. Own
 	// messages go to everybody at once: one hop is the tip latency of followers.
-	n.pubsub, err = pubsub.NewGossipSub(ctx, n.host,
+	n.pubsub, err = pubsub.NewGossipSub(ctx, n.host, append(n.gossipOptions(),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictSign),
 		pubsub.WithMaxMessageSize(cfg.MaxMessageBytes),
 		pubsub.WithFloodPublish(true),
 		pubsub.WithPeerOutboundQueueSize(256),
 		pubsub.WithValidateQueueSize(1024),
-	)
+	)...)
 	if err != nil {
 		return fmt.Errorf("start pubsub: %w", err)
 	}
@@ -227,6 +262,10 @@ type PeerInfo struct {
 	Direction network.Direction
 	Agent     string
 	Since     time.Time
+	Static    bool
+	Chain     bool              // it speaks the chain's protocol
+	Score     float64           // 0 is best, BanScore is banned
+	Offences  map[string]uint64 // by reason
 }
 
 // Peers returns the connected peers, ordered by id.
@@ -246,6 +285,7 @@ func (n *Node) Peers() []PeerInfo {
 		out = append(out, PeerInfo{
 			ID: id, Address: conns[0].RemoteMultiaddr(), Direction: conns[0].Stat().Direction,
 			Agent: name, Since: conns[0].Stat().Opened,
+			Static: n.isStatic(id), Chain: n.ofChain(h, id), Score: n.scores.score(id, time.Now()), Offences: n.scores.offences(id),
 		})
 	}
 	slices.SortFunc(out, func(a, b PeerInfo) int { return strings.Compare(string(a.ID), string(b.ID)) })

@@ -22,6 +22,7 @@ import (
 const (
 	dialTimeout     = 10 * time.Second
 	firstBackoff    = time.Second
+	shortLived      = 5 * time.Second
 	longestBackoff  = 30 * time.Second
 	advertiseTTL    = time.Hour
 	findTimeout     = 30 * time.Second
@@ -42,7 +43,9 @@ func (n *Node) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sub, err := h.EventBus().Subscribe(new(event.EvtPeerConnectednessChanged), eventbus.Name("tandem-p2p"), eventbus.BufSize(256))
+	sub, err := h.EventBus().Subscribe([]any{
+		new(event.EvtPeerConnectednessChanged), new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerProtocolsUpdated),
+	}, eventbus.Name("tandem-p2p"), eventbus.BufSize(256))
 	if err != nil {
 		return fmt.Errorf("watch connections: %w", err)
 	}
@@ -50,15 +53,18 @@ func (n *Node) Run(ctx context.Context) error {
 
 	wake := newWakes(static)
 	var wg sync.WaitGroup
+	wg.Go(func() { n.police(ctx, h) })
+	wg.Go(func() { n.watchIsolation(ctx, h, wake) })
 	for _, info := range static {
 		if info.ID != h.ID() {
-			wg.Go(func() { n.keepConnected(ctx, h, info, wake.of(info.ID)) })
+			h.ConnManager().Protect(info.ID, "static")
+			wg.Go(func() { n.keepConnected(ctx, h, info, wake) })
 		}
 	}
 	if n.dht != nil {
 		wg.Go(func() { n.discover(ctx, h, wake.any) })
 	}
-	wake.forward(ctx, sub)
+	n.forward(ctx, sub, wake)
 	wg.Wait()
 	return nil
 }
@@ -66,32 +72,49 @@ func (n *Node) Run(ctx context.Context) error {
 // wakes hands connection changes to the loops that care. Every channel holds
 // one wake-up, which is enough: the loops read the state anew.
 type wakes struct {
-	byPeer map[peer.ID]chan struct{}
-	any    chan struct{}
+	byPeer    map[peer.ID]chan struct{}
+	hurry     map[peer.ID]chan struct{} // dial now
+	any       chan struct{}
+	isolation chan struct{}
 }
 
 func newWakes(static []peer.AddrInfo) *wakes {
-	w := &wakes{byPeer: make(map[peer.ID]chan struct{}, len(static)), any: make(chan struct{}, 1)}
+	w := &wakes{
+		byPeer: make(map[peer.ID]chan struct{}, len(static)), hurry: make(map[peer.ID]chan struct{}, len(static)),
+		any: make(chan struct{}, 1), isolation: make(chan struct{}, 1),
+	}
 	for _, info := range static {
-		w.byPeer[info.ID] = make(chan struct{}, 1)
+		w.byPeer[info.ID], w.hurry[info.ID] = make(chan struct{}, 1), make(chan struct{}, 1)
 	}
 	return w
 }
 
-func (w *wakes) of(id peer.ID) chan struct{} { return w.byPeer[id] }
+// redial makes all static peers be dialled now.
+func (w *wakes) redial() {
+	for _, c := range w.hurry {
+		poke(c)
+	}
+}
 
-func (w *wakes) forward(ctx context.Context, sub event.Subscription) {
+func (n *Node) forward(ctx context.Context, sub event.Subscription, w *wakes) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-n.lifted:
+			w.redial()
+			poke(w.isolation)
 		case e, ok := <-sub.Out():
 			if !ok {
 				return
 			}
+			poke(w.isolation)
 			if change, ok := e.(event.EvtPeerConnectednessChanged); ok {
 				poke(w.byPeer[change.Peer])
 				poke(w.any)
+				if change.Connectedness == network.NotConnected {
+					n.rates.forget(change.Peer)
+				}
 			}
 		}
 	}
@@ -106,30 +129,80 @@ func poke(c chan struct{}) {
 
 // keepConnected dials a static peer until it is connected, waits until it is
 // not, and starts over.
-func (n *Node) keepConnected(ctx context.Context, h host.Host, info peer.AddrInfo, changed <-chan struct{}) {
-	backoff := firstBackoff
+func (n *Node) keepConnected(ctx context.Context, h host.Host, info peer.AddrInfo, w *wakes) {
+	changed, hurry := w.byPeer[info.ID], w.hurry[info.ID]
+	connected := func() bool { return h.Network().Connectedness(info.ID) == network.Connected }
+	backoff, up := firstBackoff, connectedSince{}
 	for ctx.Err() == nil {
-		if h.Network().Connectedness(info.ID) == network.Connected {
-			backoff = firstBackoff
+		if connected() {
+			up.note()
 			if !wait(ctx, changed, nil) {
 				return
 			}
 			continue
 		}
-		err := n.dial(ctx, h, info)
-		if err == nil {
+		// A connection that ends at once counts as a failed dial: the other side may
+		// have banned us.
+		brief := up.was && time.Since(up.since) < shortLived
+		if up.was && !brief {
+			backoff = firstBackoff
+		}
+		up = connectedSince{}
+		free := n.permitted(info.ID)
+		if free && !brief && n.dialStatic(ctx, h, info, backoff == firstBackoff) {
+			up.note()
 			continue
 		}
-		if backoff == firstBackoff {
-			n.p.Log.Info("static peer does not answer, dialling goes on", zap.Stringer("peer", info.ID), zap.Error(err))
+		pause := jitter(backoff)
+		if free {
+			backoff = min(2*backoff, longestBackoff)
+		} else {
+			pause = time.Until(n.scores.bannedUntil(info.ID, time.Now()))
 		}
-		timer := time.NewTimer(jitter(backoff))
-		ok := wait(ctx, changed, timer.C)
-		timer.Stop()
-		if !ok {
+		if !pauseFor(ctx, pause, changed, hurry, connected) {
 			return
 		}
-		backoff = min(2*backoff, longestBackoff)
+	}
+}
+
+// connectedSince remembers the last connection.
+type connectedSince struct {
+	was   bool
+	since time.Time
+}
+
+func (c *connectedSince) note() {
+	if !c.was {
+		c.was, c.since = true, time.Now()
+	}
+}
+
+func (n *Node) dialStatic(ctx context.Context, h host.Host, info peer.AddrInfo, first bool) bool {
+	err := n.dial(ctx, h, info)
+	if err != nil && first {
+		n.p.Log.Info("static peer does not answer, dialling goes on", zap.Stringer("peer", info.ID), zap.Error(err))
+	}
+	return err == nil
+}
+
+// pauseFor waits for a time, or until hurry, or until a change that matters. It
+// returns false when ctx ended.
+func pauseFor(ctx context.Context, d time.Duration, changed, hurry <-chan struct{}, matters func() bool) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+			return true
+		case <-hurry:
+			return true
+		case <-changed:
+			if matters() {
+				return true
+			}
+		}
 	}
 }
 

@@ -56,6 +56,7 @@ type Params struct {
 	Data    header.Store[*block.Data]
 	Network Network
 	Node    Node
+	Peers   Peers
 	Metrics prometheus.Gatherer
 	// App is the executor's own endpoints (/tx, /kv, /store, /stats); nil when it has none.
 	App http.Handler

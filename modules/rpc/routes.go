@@ -38,6 +38,7 @@ func routes(p Params) http.Handler {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, p.Node.Status(r.Context()))
 	})
+	peerRoutes(mux, p.Peers)
 	mux.HandleFunc("GET /evidence", func(w http.ResponseWriter, r *http.Request) { evidence(w, r, p) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.Metrics, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	if p.LogLevels != nil {
