@@ -81,8 +81,10 @@ func TestComposeFile(t *testing.T) {
 func TestJaegerListensOnLoopback(t *testing.T) {
 	config, environment := readYAML(t, "jaeger.yaml"), at(t, readYAML(t, "compose.yaml"), "services", "jaeger", "environment")
 	for _, endpoint := range [][]string{
-		{"receivers", "otlp", "protocols", "grpc", "endpoint"}, {"receivers", "otlp", "protocols", "http", "endpoint"},
-		{"extensions", "jaeger_query", "http", "endpoint"}, {"extensions", "jaeger_query", "grpc", "endpoint"},
+		{"receivers", "otlp", "protocols", "grpc", "endpoint"},
+		{"receivers", "otlp", "protocols", "http", "endpoint"},
+		{"extensions", "jaeger_query", "http", "endpoint"},
+		{"extensions", "jaeger_query", "grpc", "endpoint"},
 	} {
 		text, _ := at(t, config, endpoint...).(string)
 		require.Regexp(t, `^\$\{env:JAEGER_[A-Z_]+:-127\.0\.0\.1:\d+\}$`, text)

@@ -83,10 +83,10 @@ func TestLevelsOverHTTP(t *testing.T) {
 	require.JSONEq(t, `{"level":"warn","levels":{"syncer":"debug"}}`, answer)
 
 	for body, want := range map[string]string{
-		`{"level":"loud"}`:             `level is "loud", want debug, info, warn or error`,
-		`{"levels":{"nobody":"info"}}`: `there is no module "nobody", want one of chainstore, `,
-		`{"volume":1}`:                 `unknown field "volume"`,
-		`loud`:                         "invalid character",
+		`{"level":"loud"}`:                       `level is "loud", want debug, info, warn or error`,
+		`{"levels":{"nobody":"info"}}`:           `there is no module "nobody", want one of chainstore, `,
+		`{"volume":1}`:                           `unknown field "volume"`,
+		`loud`:                                   "invalid character",
 		`{"level":"` + strings.Repeat("x", 5000): "too large",
 	} {
 		code, answer = do(http.MethodPut, "127.0.0.1:5", body)

@@ -265,6 +265,7 @@ func leadsTo(s jaegerSpan, trace string) bool {
 // checkViewer renders the viewer in a real browser. With SCREENSHOT it also
 // takes the picture of docs/tracing.md.
 func checkViewer(t *testing.T, j jaeger, url string, height uint64) {
+	t.Helper()
 	browser, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Skip("no chromium")
