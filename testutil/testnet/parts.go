@@ -3,6 +3,7 @@ package testnet
 import (
 	"context"
 	"fmt"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -62,8 +63,12 @@ func (x *Node) Applied() uint64 { return x.Pipeline.Snapshot().Applied() }
 // Final returns the newest final height.
 func (x *Node) Final() uint64 { return x.Pipeline.Snapshot().Final }
 
-// Status returns what the node says of itself.
-func (x *Node) Status() rpc.Status { return x.API.Node.Status(context.Background()) }
+// Status returns what the node says of itself once what goes on at this instant has
+// come to its end: its parts are read one after the other.
+func (x *Node) Status() rpc.Status {
+	synctest.Wait()
+	return x.API.Node.Status(context.Background())
+}
 
 // Evidence returns the proofs the node keeps.
 func (x *Node) Evidence() []block.Evidence {
