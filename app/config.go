@@ -139,11 +139,11 @@ func (c Config) validateSelf() error {
 		return fmt.Errorf("role is %q, want one of %s", c.Role, strings.Join(RoleNames(), ", "))
 	case c.GenesisFile == "":
 		return errors.New("genesis_file is empty, want a path")
-	case role.Produces() && c.DA.Address == "":
+	case role.Produces() && len(c.DA.Addresses) == 0:
 		return errors.New("da.address is empty, want the URL of a DA node: a sequencer has to post its blocks")
 	case role.Produces() && c.Pipeline.Conflict == pipeline.PolicyFollowDA:
 		return errors.New("pipeline.conflict is follow-da, want auto or halt: a sequencer does not roll back what it signed")
-	case c.P2P.Disabled && c.DA.Address == "" && !role.Produces():
+	case c.P2P.Disabled && len(c.DA.Addresses) == 0 && !role.Produces():
 		return errors.New("p2p.disabled is true and da.address is empty: the node would have no source of blocks")
 	}
 	return nil

@@ -79,6 +79,33 @@ func TestListsFromTheEnvironment(t *testing.T) {
 	require.Equal(t, []string{a, b}, loaded.Config.P2P.Peers)
 }
 
+// One DA node is a list of one, however it is written.
+func TestDAAddresses(t *testing.T) {
+	const a, b = "http://127.0.0.1:1", "http://127.0.0.1:2"
+	for text, want := range map[string][]string{
+		`""`: {}, `[]`: {}, `"` + a + `"`: {a}, `"` + a + "," + b + `"`: {a, b}, `["` + a + `", "` + b + `"]`: {a, b},
+	} {
+		home := t.TempDir()
+		require.NoError(t, os.MkdirAll(filepath.Join(home, "config"), 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(home, app.ConfigFile), []byte("da:\n  address: "+text+"\n"), 0o600))
+		loaded, err := app.Load(app.Sources{Home: home})
+		require.NoError(t, err, text)
+		require.Equal(t, want, loaded.Config.DA.Addresses, text)
+	}
+	for text, want := range map[string][]string{"": {}, a: {a}, a + "," + b: {a, b}} {
+		flags := app.Flags()
+		require.NoError(t, flags.Parse([]string{"--da.address", text}))
+		loaded, err := app.Load(app.Sources{Home: t.TempDir(), Flags: flags})
+		require.NoError(t, err)
+		require.Equal(t, want, loaded.Config.DA.Addresses)
+		loaded, err = app.Load(app.Sources{Home: t.TempDir(), Env: []string{"TANDEM_DA_ADDRESS=" + text}})
+		require.NoError(t, err)
+		require.Equal(t, want, loaded.Config.DA.Addresses)
+	}
+	_, err := app.Load(app.Sources{Home: t.TempDir(), Env: []string{"TANDEM_DA_ADDRESS=" + a + "," + a}})
+	require.ErrorContains(t, err, "da.address names http://127.0.0.1:1 twice")
+}
+
 func TestProblemsAreOneLineEach(t *testing.T) {
 	tests := []struct {
 		name, config string

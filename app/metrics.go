@@ -54,11 +54,7 @@ func (c collector) node(e emitter) {
 	e.gauge(names.MetricChainPeers, "Connected peers that speak the chain's protocols.", uint64(s.P2P.ChainPeers)) //nolint:gosec // a count
 	e.gauge(names.MetricDAHead, "Newest DA height.", s.DA.Head)
 	e.gauge(names.MetricDACursor, "Next DA height to read.", s.DA.Cursor)
-	up := uint64(0)
-	if c.m.Ready(context.Background()).Ready {
-		up = 1
-	}
-	e.gauge(names.MetricReady, "1 when /health/ready says so.", up)
+	e.gauge(names.MetricReady, "1 when /health/ready says so.", one(c.m.Ready(context.Background()).Ready))
 }
 
 // flow is the way from an event to an applied block.
@@ -79,6 +75,17 @@ func (c collector) flow(e emitter) {
 }
 
 func (c collector) da(e emitter, w daworker.Status) {
+	for _, end := range c.m.endpoints() {
+		name := []string{names.LabelEndpoint, end.Address}
+		e.float(names.MetricEndpointScore, "Rank of a DA endpoint: 0 is best, a call that failed just now costs 1.", end.Score, name...)
+		e.float(names.MetricEndpointLatency, "What a DA endpoint takes to tell its head.", end.Latency, name...)
+		e.gauge(names.MetricEndpointLag, "DA heights a DA endpoint was behind the best when it last told.", end.Lag, name...)
+		e.gauge(names.MetricEndpointUse, endpointUseHelp, one(end.Reading), append(name, names.LabelUse, "reading")...)
+		e.gauge(names.MetricEndpointUse, endpointUseHelp, one(end.Posting), append(name, names.LabelUse, "posting")...)
+		e.counter(names.MetricEndpointAnswers, "Good answers of a DA endpoint.", end.Answers, name...)
+		e.counter(names.MetricEndpointFails, "Calls of a DA endpoint that failed.", end.Failures, name...)
+		e.counter(names.MetricEndpointLies, "Answers of a DA endpoint that were not to be believed.", end.Lies, name...)
+	}
 	e.counter(names.MetricDARead, "DA heights read and handed over.", w.Stats.Heights)
 	e.counter(names.MetricDARetries, "Calls of DA that failed and were tried again.", w.Stats.Retries)
 	e.counter(names.MetricConflicts, "Second items signed for one height.", w.Stats.Conflicts, names.LabelKind, "header", names.LabelSource, "da")
@@ -146,15 +153,28 @@ func (c collector) production(e emitter) {
 	}
 }
 
+const endpointUseHelp = "1 when a DA endpoint is the one that is asked first."
+
+func one(yes bool) uint64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
 // emitter sends figures; labels are names and values in turn.
 type emitter struct{ ch chan<- prometheus.Metric }
 
 func (e emitter) gauge(name, help string, value uint64, labels ...string) {
+	e.send(prometheus.GaugeValue, name, help, float64(value), labels)
+}
+
+func (e emitter) float(name, help string, value float64, labels ...string) {
 	e.send(prometheus.GaugeValue, name, help, value, labels)
 }
 
 func (e emitter) counter(name, help string, value uint64, labels ...string) {
-	e.send(prometheus.CounterValue, name, help, value, labels)
+	e.send(prometheus.CounterValue, name, help, float64(value), labels)
 }
 
 // held is the size of one bounded part.
@@ -168,10 +188,10 @@ func (e emitter) bounded(part string, bytes, limit int) {
 	e.gauge(names.MetricHeldLimit, "Bounds of the queues and caches, in bytes.", uint64(max(limit, 0)), names.LabelPart, part)
 }
 
-func (e emitter) send(t prometheus.ValueType, name, help string, value uint64, labels []string) {
+func (e emitter) send(t prometheus.ValueType, name, help string, value float64, labels []string) {
 	var keys, values []string
 	for i := 0; i+1 < len(labels); i += 2 {
 		keys, values = append(keys, labels[i]), append(values, labels[i+1])
 	}
-	e.ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, keys, nil), t, float64(value), values...)
+	e.ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, keys, nil), t, value, values...)
 }

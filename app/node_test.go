@@ -392,7 +392,7 @@ func TestStopOrder(t *testing.T) {
 		return 0
 	}
 	const (
-		daUsers    = 6           // rpc, producer, submitter, referee, syncer, daworker
+		daUsers    = 7           // rpc, producer, submitter, referee, syncer, daworker, and da's own
 		storeUsers = daUsers + 2 // and both exchanges
 		all        = storeUsers + 1
 	)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/chainstore"
+	"github.com/tandem-node/tandem/modules/da"
 	"github.com/tandem-node/tandem/modules/daworker"
 	"github.com/tandem-node/tandem/modules/exchange"
 	"github.com/tandem-node/tandem/modules/execution"
@@ -44,6 +45,7 @@ type monitorIn struct {
 	Pipeline *pipeline.Pipeline
 	Syncer   *syncer.Syncer
 	Network  *p2p.Node
+	Client   da.Client
 	Worker   *daworker.Worker
 	HeaderEx *exchange.Exchange[*block.SignedHeader]
 	Notifier *notifier.Notifier
@@ -112,8 +114,9 @@ func (m *monitor) Status(ctx context.Context) rpc.Status {
 	}
 	w := waits{Syncer: m.in.Syncer.Stats(), Worker: m.in.Worker.Status(), Lies: m.in.HeaderEx.Stats().Lies}
 	s.DA = rpc.DA{
-		Enabled: m.in.Setup.Config.DA.Address != "" || !w.Worker.LastOK.IsZero(), Phase: string(w.Worker.Phase),
+		Enabled: len(m.in.Setup.Config.DA.Addresses) > 0 || !w.Worker.LastOK.IsZero(), Phase: string(w.Worker.Phase),
 		Head: w.Worker.Head.Height, Cursor: w.Worker.Cursor, LastOK: w.Worker.LastOK, Error: w.Worker.LastErr,
+		Endpoints: m.endpoints(),
 	}
 	s.P2P.Progress = m.p2pSource(s.P2P)
 	s.DA.Progress = daSource(s.DA, s.Heads.DA, w.Worker, m.in.Setup.Config.DAWorker.PollInterval)
@@ -128,6 +131,22 @@ func (m *monitor) Status(ctx context.Context) rpc.Status {
 	s.WaitingFor = waitingFor(s, w)
 	s.Conflicts = m.conflicts(ctx)
 	return s
+}
+
+// endpoints is the health of the ways to DA, as far as the client knows it.
+func (m *monitor) endpoints() []rpc.DAEndpoint {
+	client, ok := m.in.Client.(interface{ Endpoints() []da.Endpoint })
+	if !ok {
+		return nil
+	}
+	var out []rpc.DAEndpoint
+	for _, e := range client.Endpoints() {
+		out = append(out, rpc.DAEndpoint{
+			Address: e.Address, Reading: e.Reading, Posting: e.Posting, Score: e.Score, Head: e.Head, Lag: e.Lag,
+			Latency: e.Latency.Seconds(), Answers: e.Answers, Failures: e.Failures, Lies: e.Lies, LastOK: e.LastOK, Error: e.LastErr,
+		})
+	}
+	return out
 }
 
 // source names where a block came from. Blocks whose event was lost, or not yet

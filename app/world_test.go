@@ -50,7 +50,7 @@ func newDA(t *testing.T) *da.Server {
 
 // on points a node at a DA node and lets it hurry.
 func on(s app.Setup, server *da.Server) app.Setup {
-	s.Config.DA.Address = server.URL()
+	s.Config.DA.Addresses = []string{server.URL()}
 	s.Config.DAWorker.PollInterval = daTime
 	s.Config.Sequencer.BlockTime = blockTime
 	s.Config.Sequencer.Submit.DABlockTime = daTime

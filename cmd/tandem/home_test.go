@@ -53,7 +53,7 @@ func TestInitSequencer(t *testing.T) {
 	require.True(t, loaded.Config.Sequencer.Lazy)
 	require.False(t, loaded.Config.P2P.DHT)
 	require.Equal(t, []string{"/ip4/127.0.0.1/tcp/0"}, loaded.Config.P2P.ListenAddresses)
-	require.Equal(t, "http://127.0.0.1:1", loaded.Config.DA.Address)
+	require.Equal(t, []string{"http://127.0.0.1:1"}, loaded.Config.DA.Addresses)
 	require.True(t, filepath.IsAbs(loaded.Config.Signer.PassphraseFile), "where init read it is where start finds it")
 	require.Contains(t, made["config/tandem.yaml"], "# How long a started sequencer", "the file explains its keys")
 }

@@ -55,6 +55,11 @@ func printStatus(out io.Writer, s rpc.Status, now time.Time) error {
 	row("stored", "%s", storedText(s))
 	row("p2p", "%s%s", p2pText(s.P2P), sourceText(s.P2P.Progress, now))
 	row("da", "%s%s", daText(s, now), sourceText(s.DA.Progress, now))
+	if len(s.DA.Endpoints) > 1 {
+		for _, e := range s.DA.Endpoints {
+			row("da endpoint", "%s", endpointText(e))
+		}
+	}
 	row("lag", "%d blocks to the head%s, %d to final, %.1f blocks/s", s.Lag.Blocks, lagText(s.Lag.Seconds, s.Lag.ETA), s.Lag.Final, s.Lag.Rate)
 	if q := s.Sequencer; q != nil {
 		row("sequencer", "%d made since start, on DA: headers to %d, data to %d%s", q.Produced, q.SubmittedHeader, q.SubmittedData, problem(q.Error))
@@ -159,6 +164,28 @@ func daText(s rpc.Status, now time.Time) string {
 		return fmt.Sprintf("head %d, read to DA %d of %d, last answer %s%s",
 			s.Heads.DA, max(s.DA.Cursor, 1)-1, s.DA.Head, ago(s.DA.LastOK, now), problem(s.DA.Error))
 	}
+}
+
+func endpointText(e rpc.DAEndpoint) string {
+	text := e.Address
+	switch {
+	case e.Reading && e.Posting:
+		text += ", in use"
+	case e.Reading:
+		text += ", read from"
+	case e.Posting:
+		text += ", posted to"
+	}
+	if e.Head > 0 {
+		text += fmt.Sprintf(", head %d, answers in %s", e.Head, time.Duration(e.Latency*float64(time.Second)).Round(time.Millisecond))
+	}
+	if e.Lag > 0 {
+		text += fmt.Sprintf(", %d behind", e.Lag)
+	}
+	if e.Failures+e.Lies > 0 {
+		text += fmt.Sprintf(", %d failures, %d lies", e.Failures, e.Lies)
+	}
+	return text + problem(e.Error)
 }
 
 func problem(text string) string {

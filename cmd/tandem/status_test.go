@@ -68,6 +68,27 @@ lag          2 blocks to the head (7s behind), 1m1s left, 18 to final, 3.2 block
 state root   ab12
 waiting for  data of 119, header seen at DA 43
 `},
+		{"two DA endpoints", func(s *rpc.Status) {
+			s.DA.Endpoints = []rpc.DAEndpoint{
+				{Address: "http://a", Posting: true, Head: 40, Lag: 4, Latency: 0.0123, Failures: 3, Lies: 1, Error: "timeout"},
+				{Address: "http://b", Reading: true, Head: 44, Latency: 0.2},
+				{Address: "http://c"},
+			}
+		}, `
+chain        test-chain, genesis 01234567
+node         full, tandem v1.2.3, 12D3KooWAbc
+applied      118, 1.2s ago, from p2p
+final        100, header at DA 40, data at DA 41
+stored       headers to 120, data to 119
+p2p          head 121, 3 peers, 2 of the chain
+da           head 101, read to DA 44 of 44, last answer 400ms ago, last error: connection refused
+da endpoint  http://a, posted to, head 40, answers in 12ms, 4 behind, 3 failures, 1 lies, last error: timeout
+da endpoint  http://b, read from, head 44, answers in 200ms
+da endpoint  http://c
+lag          2 blocks to the head, 18 to final, 3.2 blocks/s
+state root   ab12
+waiting for  data of block 119
+`},
 		{"sequencer", func(s *rpc.Status) {
 			s.Role, s.WaitingFor, s.DA.Error = "sequencer", "", ""
 			s.Sequencer = &rpc.Sequencer{Produced: 9, SubmittedHeader: 110, SubmittedData: 109, Error: "no funds"}

@@ -104,8 +104,7 @@ func (v *witness) readDA(d *daNode) {
 	t := d.w.t
 	t.Helper()
 	cfg := da.Default()
-	cfg.Address = d.url
-	client, err := da.NewCelestia(cfg)
+	client, err := da.NewCelestia(d.url, cfg)
 	require.NoError(t, err)
 	defer client.Close()
 	head, err := client.Head(t.Context())

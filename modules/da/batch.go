@@ -78,7 +78,8 @@ func (c *Celestia) BlobsAt(ctx context.Context, heights []uint64, namespaces ...
 
 func (c *Celestia) reply(a *answer[[]wireBlob], namespaces []Namespace) Reply {
 	if a.Error == nil {
-		return Reply{Blobs: c.checkAll(a.Result, namespaces)}
+		blobs, err := c.checkAll(a.Result, namespaces)
+		return Reply{Blobs: blobs, Err: err}
 	}
 	err := newRPCError(methodGetAll, a.Error.Code, a.Error.Message, false)
 	if errors.Is(err, errNotFound) {
@@ -88,14 +89,18 @@ func (c *Celestia) reply(a *answer[[]wireBlob], namespaces []Namespace) Reply {
 }
 
 // checkAll keeps the blobs that pass check.
-func (c *Celestia) checkAll(wire []wireBlob, namespaces []Namespace) []Blob {
+func (c *Celestia) checkAll(wire []wireBlob, namespaces []Namespace) ([]Blob, error) {
 	blobs := make([]Blob, 0, len(wire))
 	for i := range wire {
-		if b, ok := c.check(&wire[i], namespaces); ok {
+		b, ok, err := c.check(&wire[i], namespaces)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
 			blobs = append(blobs, b)
 		}
 	}
-	return blobs
+	return blobs, nil
 }
 
 const methodGetAll = "blob.GetAll"

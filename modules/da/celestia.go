@@ -28,34 +28,36 @@ type Celestia struct {
 	nextID  atomic.Uint64
 
 	calls, failures atomic.Uint64
+	forged          atomic.Uint64
 	dropped         drops
 }
 
 var _ Client = (*Celestia)(nil)
 
 // drops counts blobs that were not handed over, by reason.
-type drops struct{ namespace, commitment, size, version atomic.Uint64 }
+type drops struct{ namespace, size, version atomic.Uint64 }
 
 // Stats are counters since the client was made.
 type Stats struct {
 	// Calls is the number of calls, Failures of those without any answer.
 	Calls, Failures uint64
 	// DroppedNamespace counts blobs of a namespace that was not asked for,
-	// DroppedCommitment those whose commitment is not that of their bytes,
 	// DroppedSize empty ones and those over MaxBlobBytes, DroppedVersion those of
 	// an unknown share version.
-	DroppedNamespace, DroppedCommitment, DroppedSize, DroppedVersion uint64
+	DroppedNamespace, DroppedSize, DroppedVersion uint64
+	// Forged counts answers refused because of a commitment that is not that of
+	// the bytes it came with.
+	Forged uint64
 }
 
-// NewCelestia makes a client. It connects with the first call.
-func NewCelestia(cfg Config) (*Celestia, error) {
-	if cfg.Address == "" {
-		return nil, errors.New("da.address is empty, want a URL")
-	}
+// NewCelestia makes a client of the endpoint at a URL; cfg says the rest. It
+// connects with the first call.
+func NewCelestia(address string, cfg Config) (*Celestia, error) {
+	cfg.Addresses = []string{address}
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	u, err := parseAddress(cfg.Address)
+	u, err := parseAddress(address)
 	if err != nil {
 		return nil, err
 	}
@@ -89,12 +91,12 @@ func (c *Celestia) Close() {
 // Stats returns the counters.
 func (c *Celestia) Stats() Stats {
 	return Stats{
-		Calls:             c.calls.Load(),
-		Failures:          c.failures.Load(),
-		DroppedNamespace:  c.dropped.namespace.Load(),
-		DroppedCommitment: c.dropped.commitment.Load(),
-		DroppedSize:       c.dropped.size.Load(),
-		DroppedVersion:    c.dropped.version.Load(),
+		Calls:            c.calls.Load(),
+		Failures:         c.failures.Load(),
+		DroppedNamespace: c.dropped.namespace.Load(),
+		DroppedSize:      c.dropped.size.Load(),
+		DroppedVersion:   c.dropped.version.Load(),
+		Forged:           c.forged.Load(),
 	}
 }
 
@@ -145,9 +147,11 @@ func (c *Celestia) futureOr(ctx context.Context, height uint64, err error) error
 }
 
 // Blobs reads all namespaces in one call. A blob that was not asked for, is
-// empty or larger than MaxBlobBytes, has an unknown share version, or comes with
-// a commitment that is not that of its bytes is left out and counted in Stats:
-// nothing anyone posts makes a height unreadable.
+// empty or larger than MaxBlobBytes, or has a share version or signer that is
+// not understood is left out and counted in Stats: nothing anyone posts makes a
+// height unreadable. A commitment that is not that of the bytes is none of the
+// poster's doing, the endpoint made it up or changed the bytes: the answer is
+// ErrDishonest as a whole, for it may have hidden something.
 func (c *Celestia) Blobs(ctx context.Context, height uint64, namespaces ...Namespace) ([]Blob, error) {
 	if height == 0 {
 		return nil, fmt.Errorf("%s: %w: height is equal to 0", methodGetAll, ErrRejected)
@@ -163,7 +167,7 @@ func (c *Celestia) Blobs(ctx context.Context, height uint64, namespaces ...Names
 	case err != nil:
 		return nil, c.futureOr(ctx, height, err)
 	}
-	return c.checkAll(wire, namespaces), nil
+	return c.checkAll(wire, namespaces)
 }
 
 func distinct(namespaces []Namespace) []Namespace {
@@ -177,18 +181,19 @@ func distinct(namespaces []Namespace) []Namespace {
 }
 
 // check makes a blob of what the endpoint sent, with a commitment of our own.
-func (c *Celestia) check(w *wireBlob, asked []Namespace) (Blob, bool) {
+// It is false for a blob to leave out.
+func (c *Celestia) check(w *wireBlob, asked []Namespace) (Blob, bool, error) {
 	if len(w.Namespace) != NamespaceSize || !slices.Contains(asked, Namespace(w.Namespace)) {
 		c.dropped.namespace.Add(1)
-		return Blob{}, false
+		return Blob{}, false, nil
 	}
 	if len(w.Data) == 0 || len(w.Data) > c.cfg.MaxBlobBytes {
 		c.dropped.size.Add(1)
-		return Blob{}, false
+		return Blob{}, false, nil
 	}
 	if w.ShareVersion > share.ShareVersionOne {
 		c.dropped.version.Add(1)
-		return Blob{}, false
+		return Blob{}, false, nil
 	}
 	signer := w.Signer
 	if len(signer) == 0 {
@@ -197,12 +202,20 @@ func (c *Celestia) check(w *wireBlob, asked []Namespace) (Blob, bool) {
 	b := Blob{Namespace: Namespace(w.Namespace), Data: w.Data}
 	var err error
 	b.Commitment, err = commit(b.Namespace, b.Data, w.ShareVersion, signer)
-	if err != nil || (len(w.Commitment) > 0 && !bytes.Equal(w.Commitment, b.Commitment[:])) {
-		c.dropped.commitment.Add(1)
-		return Blob{}, false
+	if err != nil { // a signer that is none
+		c.dropped.version.Add(1)
+		return Blob{}, false, nil //nolint:nilerr // left out like an unknown version
 	}
-	return b, true
+	if len(w.Commitment) > 0 && !bytes.Equal(w.Commitment, b.Commitment[:]) {
+		c.forged.Add(1)
+		return Blob{}, false, fmt.Errorf("%s: %w: a blob of %d bytes came with commitment %x, its bytes have %s",
+			methodGetAll, ErrDishonest, len(w.Data), clipBytes(w.Commitment), b.Commitment)
+	}
+	return b, true, nil
 }
+
+// clipBytes shortens what an endpoint sent for an error.
+func clipBytes(b []byte) []byte { return b[:min(len(b), len(Commitment{}))] }
 
 // Submit posts the blobs with share version 0 in one transaction.
 func (c *Celestia) Submit(ctx context.Context, ns Namespace, blobs [][]byte) (uint64, error) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 )
 
 const (
@@ -32,11 +33,13 @@ func refusal(code int, message string) string {
 }
 
 func TestHeadAcceptsEveryEncoding(t *testing.T) {
-	want := Head{Height: 89, Time: time.Date(2026, 3, 1, 10, 11, 12, 123456789, time.UTC)}
+	at := time.Date(2026, 3, 1, 10, 11, 12, 123456789, time.UTC)
+	chains := map[string]string{"celestia": "private", "local-da": "local-da"}
 	for name, body := range map[string]string{"celestia": realHeader, "local-da": localDAHeader, "numbers": numericHeader} {
 		t.Run(name, func(t *testing.T) {
 			e := newEndpoint(t, canned(http.StatusOK, result(body)))
 			c := newTestClient(t, testConfig(e.URL))
+			want := Head{Height: 89, Time: at, Chain: chains[name]}
 			got, err := c.Head(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, want, got)
@@ -57,7 +60,7 @@ func TestHeadOfNothing(t *testing.T) {
 	c := newTestClient(t, testConfig(e.URL))
 	got, err := c.Head(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, Head{Time: time.Date(2026, 3, 1, 10, 11, 12, 0, time.UTC)}, got)
+	require.Equal(t, Head{Time: time.Date(2026, 3, 1, 10, 11, 12, 0, time.UTC), Chain: "local-da"}, got)
 	_, err = c.HeaderAt(t.Context(), 1)
 	require.ErrorIs(t, err, ErrUnavailable)
 }
@@ -104,7 +107,7 @@ func TestBlobsAsksOnceForAllNamespaces(t *testing.T) {
 	sent, _ := e.last()
 	enc := base64.StdEncoding.EncodeToString
 	require.JSONEq(t, `{"jsonrpc":"2.0","id":1,"method":"blob.GetAll","params":[12,["`+enc(a[:])+`","`+enc(b[:])+`"]]}`, sent)
-	require.Zero(t, c.Stats().DroppedCommitment)
+	require.Zero(t, c.Stats().Forged)
 }
 
 func TestBlobsNoneIsNoError(t *testing.T) {
@@ -123,7 +126,6 @@ func TestBlobsDropsWhatDoesNotFit(t *testing.T) {
 	list := strings.Join([]string{
 		blobJSON(NamespaceOf("other"), []byte("x"), nil),
 		`{"namespace":"AAA=","data":"eA=="}`,
-		blobJSON(ns, []byte("bad"), good[:]),
 		blobJSON(ns, make([]byte, 101), nil),
 		blobJSON(ns, nil, nil),
 		`{"namespace":"` + base64.StdEncoding.EncodeToString(ns[:]) + `","data":"eA==","share_version":3}`,
@@ -136,7 +138,7 @@ func TestBlobsDropsWhatDoesNotFit(t *testing.T) {
 	got, err := c.Blobs(t.Context(), 12, ns)
 	require.NoError(t, err)
 	require.Equal(t, []Blob{{ns, []byte("good"), good}}, got)
-	require.Equal(t, Stats{Calls: 1, DroppedNamespace: 2, DroppedCommitment: 2, DroppedSize: 2, DroppedVersion: 1}, c.Stats())
+	require.Equal(t, Stats{Calls: 1, DroppedNamespace: 2, DroppedSize: 2, DroppedVersion: 2}, c.Stats())
 }
 
 func TestSignedBlobHasItsOwnCommitment(t *testing.T) {
@@ -374,28 +376,49 @@ func TestConfigValidate(t *testing.T) {
 	require.NoError(t, Default().Validate())
 	require.NoError(t, testConfig("wss://da.example:443/rpc").Validate())
 	for want, change := range map[string]func(*Config){
-		"want a URL that starts with http": func(c *Config) { c.Address = "localhost:26658" },
-		"want a host":                      func(c *Config) { c.Address = "http://" },
-		"is not a URL":                     func(c *Config) { c.Address = "http://[" },
-		"da.request_timeout is 0s":         func(c *Config) { c.RequestTimeout = 0 },
-		"da.head_timeout is -1s":           func(c *Config) { c.HeadTimeout = -time.Second },
-		"da.read_timeout":                  func(c *Config) { c.ReadTimeout = 0 },
-		"da.watch_timeout":                 func(c *Config) { c.WatchTimeout = 0 },
-		"da.max_blob_bytes is 0":           func(c *Config) { c.MaxBlobBytes = 0 },
-		"da.max_response_bytes is 5":       func(c *Config) { c.MaxResponseBytes = 5 },
-		"without is_gas_price_set":         func(c *Config) { c.SubmitOptions = `{"gas_price":0.002}` },
-		"want a JSON object":               func(c *Config) { c.SubmitOptions = `null` },
-		"unknown field":                    func(c *Config) { c.SubmitOptions = `{"gas_prize":1}` },
-		"want one JSON object":             func(c *Config) { c.SubmitOptions = `{} {}` },
-		"tx_priority 4":                    func(c *Config) { c.SubmitOptions = `{"tx_priority":4}` },
-		"negative gas price":               func(c *Config) { c.SubmitOptions = `{"max_gas_price":-1}` },
+		"want a URL that starts with http": func(c *Config) { c.Addresses = []string{"localhost:26658"} },
+		"names http://127.0.0.1:1 twice": func(c *Config) {
+			c.Addresses = []string{"http://127.0.0.1:1?token=secret", "http://127.0.0.1:1/"}
+		},
+		"has 17 URLs":                func(c *Config) { c.Addresses = make([]string, 17) },
+		"want a host":                func(c *Config) { c.Addresses = []string{"http://"} },
+		"is not a URL":               func(c *Config) { c.Addresses = []string{"http://["} },
+		"da.request_timeout is 0s":   func(c *Config) { c.RequestTimeout = 0 },
+		"da.head_timeout is -1s":     func(c *Config) { c.HeadTimeout = -time.Second },
+		"da.read_timeout":            func(c *Config) { c.ReadTimeout = 0 },
+		"da.watch_timeout":           func(c *Config) { c.WatchTimeout = 0 },
+		"da.max_blob_bytes is 0":     func(c *Config) { c.MaxBlobBytes = 0 },
+		"da.max_response_bytes is 5": func(c *Config) { c.MaxResponseBytes = 5 },
+		"without is_gas_price_set":   func(c *Config) { c.SubmitOptions = `{"gas_price":0.002}` },
+		"want a JSON object":         func(c *Config) { c.SubmitOptions = `null` },
+		"unknown field":              func(c *Config) { c.SubmitOptions = `{"gas_prize":1}` },
+		"want one JSON object":       func(c *Config) { c.SubmitOptions = `{} {}` },
+		"tx_priority 4":              func(c *Config) { c.SubmitOptions = `{"tx_priority":4}` },
+		"negative gas price":         func(c *Config) { c.SubmitOptions = `{"max_gas_price":-1}` },
 	} {
 		cfg := testConfig("http://127.0.0.1:1")
 		change(&cfg)
 		require.ErrorContains(t, cfg.Validate(), want)
-		_, err := NewCelestia(cfg)
+		_, err := NewPool(cfg, zap.NewNop())
 		require.Error(t, err)
 	}
-	_, err := NewCelestia(Default())
+	_, err := NewPool(Default(), zap.NewNop())
 	require.ErrorContains(t, err, "da.address is empty")
+}
+
+// TestSpam_ADALayerThatLiesAboutACommitment: the answer is refused as a whole,
+// one by one and in a list, so that no reader passes a height that hides something.
+func TestSpam_ADALayerThatLiesAboutACommitment(t *testing.T) {
+	ns := NamespaceOf("a")
+	good, err := Commit(ns, []byte("good"))
+	require.NoError(t, err)
+	list := "[" + blobJSON(ns, []byte("good"), good[:]) + "," + blobJSON(ns, []byte("bad"), good[:]) + "]"
+	c := newTestClient(t, testConfig(newEndpoint(t, canned(http.StatusOK, result(list))).URL))
+	_, err = c.Blobs(t.Context(), 12, ns)
+	require.ErrorIs(t, err, ErrDishonest)
+	require.Equal(t, Stats{Calls: 1, Forged: 1}, c.Stats())
+	many := newTestClient(t, testConfig(newEndpoint(t, canned(http.StatusOK, "["+result(list)+"]")).URL))
+	replies, err := many.BlobsAt(t.Context(), []uint64{12}, ns)
+	require.NoError(t, err)
+	require.ErrorIs(t, replies[0].Err, ErrDishonest)
 }

@@ -32,6 +32,9 @@ var (
 	// ErrRejected means the endpoint refused the request itself: it had no effect,
 	// and the same request will be refused again.
 	ErrRejected = errors.New("da: rejected")
+	// ErrDishonest means that an endpoint contradicts itself or the DA chain: what
+	// it sent is not to be believed. Another endpoint, or a later answer, may do.
+	ErrDishonest = errors.New("da: endpoint is not to be believed")
 )
 
 // NamespaceSize is the length of a namespace, in bytes.
@@ -55,6 +58,7 @@ type Blob struct {
 type Head struct {
 	Height uint64
 	Time   time.Time
+	Chain  string // id of the DA chain; empty where the endpoint does not say
 }
 
 // Client is what the node needs of a DA layer. Every call honours ctx and has a

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -15,9 +16,11 @@ const MaxTxBytes = 8 << 20
 
 // Config is the connection to a DA layer.
 type Config struct {
-	// Address is the URL of the endpoint: http, https, ws or wss. Empty means no DA layer.
-	Address string `koanf:"address"`
-	// AuthToken is sent as a bearer token when it is not empty.
+	// Addresses are the URLs of the endpoints, of one DA chain: http, https, ws or
+	// wss. None means no DA layer.
+	Addresses []string `koanf:"address"`
+	// AuthToken is sent as a bearer token when it is not empty. An endpoint that
+	// wants another one has it in its URL, as ?token=.
 	AuthToken string `koanf:"auth_token"`
 	// RequestTimeout bounds every call, and is the deadline of a submission.
 	RequestTimeout time.Duration `koanf:"request_timeout"`
@@ -39,9 +42,10 @@ type Config struct {
 }
 
 // Default returns the configuration of a node without a DA layer; setting
-// Address is enough to have one.
+// Addresses is enough to have one.
 func Default() Config {
 	return Config{
+		Addresses:        []string{},
 		RequestTimeout:   time.Minute,
 		HeadTimeout:      10 * time.Second,
 		ReadTimeout:      30 * time.Second,
@@ -54,10 +58,10 @@ func Default() Config {
 
 // Validate returns the first problem, with the key, the value and what was expected.
 func (c Config) Validate() error {
-	if c.Address == "" {
+	if len(c.Addresses) == 0 {
 		return nil
 	}
-	if _, err := parseAddress(c.Address); err != nil {
+	if err := validateAddresses(c.Addresses); err != nil {
 		return err
 	}
 	for _, d := range []struct {
@@ -83,6 +87,32 @@ func (c Config) Validate() error {
 	return err
 }
 
+// maxEndpoints bounds how many are asked when one looks ill.
+const maxEndpoints = 16
+
+func validateAddresses(addresses []string) error {
+	if len(addresses) > maxEndpoints {
+		return fmt.Errorf("da.address has %d URLs, want at most %d", len(addresses), maxEndpoints)
+	}
+	seen := make(map[string]bool, len(addresses))
+	for _, address := range addresses {
+		u, err := parseAddress(address)
+		if err != nil {
+			return err
+		}
+		if name := endpointName(u); seen[name] {
+			return fmt.Errorf("da.address names %s twice, want each endpoint once", name)
+		}
+		seen[endpointName(u)] = true
+	}
+	return nil
+}
+
+// endpointName is the URL without what may be secret.
+func endpointName(u *url.URL) string {
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimSuffix(u.Path, "/")}).String()
+}
+
 // parseAddress checks the endpoint's URL. Errors do not repeat it: it may hold a token.
 func parseAddress(address string) (*url.URL, error) {
 	u, err := url.Parse(address)
@@ -92,10 +122,10 @@ func parseAddress(address string) (*url.URL, error) {
 	switch u.Scheme {
 	case "http", "https", "ws", "wss":
 	default:
-		return nil, fmt.Errorf("da.address is %q, want a URL that starts with http, https, ws or wss", u.Redacted())
+		return nil, fmt.Errorf("da.address is %q, want a URL that starts with http, https, ws or wss", endpointName(u))
 	}
 	if u.Host == "" {
-		return nil, fmt.Errorf("da.address is %q, want a host", u.Redacted())
+		return nil, fmt.Errorf("da.address is %q, want a host", endpointName(u))
 	}
 	return u, nil
 }

@@ -32,16 +32,18 @@ func (n *number) UnmarshalJSON(raw []byte) error {
 type wireHeader struct {
 	Height *number    `json:"height"`
 	Time   *time.Time `json:"time"`
+	Chain  string     `json:"chain_id"`
 	Header *struct {
 		Height *number    `json:"height"`
 		Time   *time.Time `json:"time"`
+		Chain  string     `json:"chain_id"`
 	} `json:"header"`
 }
 
 // head returns the height and time, the top level first. Height 0 is an answer
 // too: ev-node's local DA begins there, with no block.
 func (h *wireHeader) head() (Head, error) {
-	height, at := h.Height, h.Time
+	height, at, chain := h.Height, h.Time, h.Chain
 	if h.Header != nil {
 		if height == nil || *height == 0 && h.Header.Height != nil {
 			height = h.Header.Height
@@ -49,11 +51,14 @@ func (h *wireHeader) head() (Head, error) {
 		if at == nil {
 			at = h.Header.Time
 		}
+		if chain == "" {
+			chain = h.Header.Chain
+		}
 	}
 	if height == nil {
 		return Head{}, errors.New("header without a height")
 	}
-	out := Head{Height: uint64(*height)}
+	out := Head{Height: uint64(*height), Chain: clip(chain)}
 	if at != nil {
 		out.Time = at.UTC()
 	}

@@ -27,8 +27,8 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// endpoint answers every call with one canned answer and keeps the requests.
-type endpoint struct {
+// cannedServer answers every call with one canned answer and keeps the requests.
+type cannedServer struct {
 	*httptest.Server
 	mu     sync.Mutex
 	bodies [][]byte
@@ -36,9 +36,9 @@ type endpoint struct {
 	answer func(method string, w http.ResponseWriter, r *http.Request)
 }
 
-func newEndpoint(t *testing.T, answer func(method string, w http.ResponseWriter, r *http.Request)) *endpoint {
+func newEndpoint(t *testing.T, answer func(method string, w http.ResponseWriter, r *http.Request)) *cannedServer {
 	t.Helper()
-	e := &endpoint{answer: answer}
+	e := &cannedServer{answer: answer}
 	e.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		raw, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -58,7 +58,7 @@ func newEndpoint(t *testing.T, answer func(method string, w http.ResponseWriter,
 	return e
 }
 
-func (e *endpoint) last() (string, http.Header) {
+func (e *cannedServer) last() (string, http.Header) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return string(e.bodies[len(e.bodies)-1]), e.header
@@ -74,13 +74,13 @@ func canned(status int, body string) func(string, http.ResponseWriter, *http.Req
 
 func testConfig(address string) Config {
 	cfg := Default()
-	cfg.Address = address
+	cfg.Addresses = []string{address}
 	return cfg
 }
 
 func newTestClient(t *testing.T, cfg Config) *Celestia {
 	t.Helper()
-	c, err := NewCelestia(cfg)
+	c, err := NewCelestia(cfg.Addresses[0], cfg)
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return c

@@ -41,7 +41,7 @@ func FuzzAnswers(f *testing.F) {
 			return
 		}
 		for i := range blobs.Result {
-			b, ok := c.check(&blobs.Result[i], []Namespace{ns})
+			b, ok, _ := c.check(&blobs.Result[i], []Namespace{ns})
 			if ok && (b.Namespace != ns || len(b.Data) == 0) {
 				t.Fatal("handed over what was not asked for")
 			}
@@ -84,7 +84,7 @@ func TestBlobsRoundTrip(t *testing.T) {
 			}
 		}
 	})
-	require.Zero(t, c.Stats().DroppedCommitment)
+	require.Zero(t, c.Stats().Forged)
 }
 
 func BenchmarkBlobs(b *testing.B) {
@@ -104,7 +104,7 @@ func BenchmarkBlobs(b *testing.B) {
 			body := []byte(result(string(raw)))
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) }))
 			defer srv.Close()
-			c, err := NewCelestia(testConfig(srv.URL))
+			c, err := NewCelestia(srv.URL, testConfig(srv.URL))
 			require.NoError(b, err)
 			b.ReportAllocs()
 			for b.Loop() {

@@ -117,7 +117,7 @@ func (c *localClient) futureOr(height uint64, err error) error {
 // headAt is height and time of an existing block.
 func (n *node) headAt(height uint64) (Head, error) {
 	h, err := n.header(height)
-	return Head{Height: h.height, Time: h.time}, err
+	return Head{Height: h.height, Time: h.time, Chain: n.chainID}, err
 }
 
 // Submit posts the blobs and waits for their block.

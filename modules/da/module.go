@@ -12,16 +12,17 @@ func Module() fx.Option {
 	return fx.Module("da", fx.Provide(provideClient))
 }
 
-func provideClient(lc fx.Lifecycle, cfg Config) (Client, error) {
-	if cfg.Address == "" {
+func provideClient(lc fx.Lifecycle, sd fx.Shutdowner, log *zap.Logger, cfg Config) (Client, error) {
+	if len(cfg.Addresses) == 0 {
 		return None{}, nil
 	}
-	c, err := NewCelestia(cfg)
+	p, err := NewPool(cfg, log.Named("da"))
 	if err != nil {
 		return nil, err
 	}
-	lc.Append(fx.StopHook(c.Close))
-	return c, nil
+	lc.Append(fx.StopHook(p.Close))
+	fxrun.Go(lc, sd, log, "da_endpoints", p.Run)
+	return p, nil
 }
 
 // ServerModule runs the local DA server that ServerConfig describes.

@@ -98,6 +98,25 @@ type DA struct {
 	Error   string    `json:"last_error,omitempty"`
 	// Progress counts in DA heights; its Head is a block height.
 	Progress Source `json:"progress"`
+	// Endpoints are the ways to the DA layer, in the order of the config.
+	Endpoints []DAEndpoint `json:"endpoints,omitempty"`
+}
+
+// DAEndpoint is one way to the DA layer and how well it does.
+type DAEndpoint struct {
+	Address string `json:"address"` // without what may be secret
+	Reading bool   `json:"reading"` // it is the one that is read from
+	Posting bool   `json:"posting"` // it is the one that is posted to, were there something to post
+	// Score ranks endpoints: 0 is best, one call that failed just now costs 1.
+	Score    float64   `json:"score"`
+	Head     uint64    `json:"head"` // as it last told
+	Lag      uint64    `json:"lag"`  // DA heights behind the best, when it last told
+	Latency  float64   `json:"latency_seconds"`
+	Answers  uint64    `json:"answers"`
+	Failures uint64    `json:"failures"`
+	Lies     uint64    `json:"lies"` // answers that were not to be believed
+	LastOK   time.Time `json:"last_ok,omitzero"`
+	Error    string    `json:"last_error,omitempty"`
 }
 
 // Sequencer is the state of block production.

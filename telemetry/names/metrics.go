@@ -42,15 +42,25 @@ const (
 	MetricToPost       = "tandem_da_unposted_blocks" // by LabelKind
 	MetricPosts        = "tandem_da_submissions_total"
 	MetricResent       = "tandem_da_resent_total"
+
+	MetricEndpointScore   = "tandem_da_endpoint_score" // this and the next by LabelEndpoint
+	MetricEndpointLatency = "tandem_da_endpoint_latency_seconds"
+	MetricEndpointLag     = "tandem_da_endpoint_lag_heights"
+	MetricEndpointUse     = "tandem_da_endpoint_in_use" // and by LabelUse
+	MetricEndpointAnswers = "tandem_da_endpoint_answers_total"
+	MetricEndpointFails   = "tandem_da_endpoint_failures_total"
+	MetricEndpointLies    = "tandem_da_endpoint_lies_total"
 )
 
 // Labels of metrics.
 const (
-	LabelHead    = "head"
-	LabelKind    = "kind"
-	LabelPart    = "part"
-	LabelReason  = "reason"
-	LabelSource  = "source"
-	LabelType    = "type"
-	LabelVerdict = "verdict"
+	LabelEndpoint = "endpoint"
+	LabelHead     = "head"
+	LabelKind     = "kind"
+	LabelPart     = "part"
+	LabelReason   = "reason"
+	LabelSource   = "source"
+	LabelType     = "type"
+	LabelUse      = "use"
+	LabelVerdict  = "verdict"
 )

@@ -119,7 +119,7 @@ func (n *Net) config(role app.Role) app.Config {
 	c.Role = role.Name()
 	c.RPC.Address = "" // sockets are outside of the bubble
 	c.P2P.DHT = false
-	c.DA.Address = daAddress
+	c.DA.Addresses = []string{daAddress}
 	c.DAWorker.PollInterval = n.cfg.daTime
 	c.Sequencer.BlockTime = n.cfg.blockTime
 	c.Sequencer.Submit.DABlockTime = n.cfg.daTime

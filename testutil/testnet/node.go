@@ -207,7 +207,7 @@ func (x *Node) setup(s spec) app.Setup {
 	c := x.net.config(s.role)
 	c.P2P.ListenAddresses, c.P2P.Peers, c.P2P.Disabled = []string{listenAddress(x.ip)}, s.peers, !s.p2p
 	if !s.da {
-		c.DA.Address = ""
+		c.DA.Addresses = nil
 	}
 	for _, change := range s.change {
 		change(&c)

@@ -107,9 +107,7 @@ func (o options) peer(ctx context.Context, g block.Genesis, out io.Writer) error
 
 // poster posts forgeries, replays, and data for blocks to come.
 func (o options) poster(ctx context.Context, g block.Genesis, out io.Writer) error {
-	cfg := da.Default()
-	cfg.Address = o.da
-	c, err := da.NewCelestia(cfg)
+	c, err := da.NewCelestia(o.da, da.Default())
 	if err != nil {
 		return err
 	}
