@@ -3,7 +3,6 @@ package da
 import (
 	"bytes"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -34,7 +33,7 @@ func newFront(t *testing.T, target string) *front {
 	require.NoError(t, err)
 	f := &front{calls: map[string]int{}, refuse: map[string]string{}}
 	proxy := &httputil.ReverseProxy{
-		ErrorLog: log.New(io.Discard, "", 0),
+		ErrorLog: zap.NewStdLog(zap.NewNop()),
 		Rewrite:  func(r *httputil.ProxyRequest) { r.SetURL(u) },
 		ModifyResponse: func(r *http.Response) error {
 			f.mu.Lock()

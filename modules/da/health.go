@@ -128,7 +128,7 @@ func (p *Pool) rise(e *endpoint, height uint64, now time.Time) {
 	switch {
 	case height > p.head:
 		if n := height - p.head; p.head > 0 && n < uint64(probeMost/leastInterval) {
-			each := min(max(now.Sub(p.moved)/time.Duration(n), leastInterval), mostInterval) //nolint:gosec // bounded above
+			each := min(max(now.Sub(p.moved)/time.Duration(n), leastInterval), mostInterval)
 			p.interval += (each - p.interval) / weight
 		}
 		p.head, p.moved = height, now

@@ -212,9 +212,17 @@ func (p *Pool) BlobsAt(ctx context.Context, heights []uint64, namespaces ...Name
 		}
 		return b.BlobsAt(ctx, heights, namespaces...)
 	})
-	if err != nil || len(p.all) == 1 {
-		return replies, err
+	if err != nil {
+		return nil, err
 	}
+	if len(p.all) > 1 {
+		p.complete(ctx, asked, heights, replies, namespaces)
+	}
+	return replies, nil
+}
+
+// complete asks the others for the heights an endpoint could not serve.
+func (p *Pool) complete(ctx context.Context, asked *endpoint, heights []uint64, replies []Reply, namespaces []Namespace) {
 	for i := range replies {
 		if replies[i].Err == nil || ctx.Err() != nil {
 			continue
@@ -227,7 +235,6 @@ func (p *Pool) BlobsAt(ctx context.Context, heights []uint64, namespaces ...Name
 			break // the caller asks again for what is left
 		}
 	}
-	return replies, nil
 }
 
 func (p *Pool) of(c Client) *endpoint {

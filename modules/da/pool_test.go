@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -238,7 +239,7 @@ func scriptedPool(t *testing.T, n int) (*Pool, []*scripted) {
 	for i := range n {
 		c := &scripted{head: Head{Height: 100, Chain: "da"}}
 		ends = append(ends, c)
-		p.add(fmt.Sprint(i), c)
+		p.add(strconv.Itoa(i), c)
 	}
 	ctx, cancel := newCancel(t)
 	done := make(chan error, 1)
