@@ -113,6 +113,10 @@ func (a *assembler) pairHeader(ctx context.Context, i *headerItem) {
 	}
 	height, c := i.header.Height(), block.Hash(i.header.Header.DataHash)
 	d := a.pending.match(c, height)
+	if d != nil && d.hinted { // the scan has yet to read it
+		a.wanted.add(height, c, i.da)
+		return
+	}
 	if d == nil {
 		d = a.takeData(c, height)
 	}
@@ -174,6 +178,9 @@ func (a *assembler) accept(ctx context.Context, i *dataItem, height uint64) {
 
 // report says that the data of a height was seen.
 func (a *assembler) report(i *dataItem, height uint64) {
+	if i.hinted {
+		return
+	}
 	a.include(height, block.KindData, i.data.Commitment(), i.da)
 	a.wanted.remove(height)
 }
@@ -289,7 +296,9 @@ func (a *assembler) sweepData(height uint64, stored *block.SignedHeader) {
 			a.pending.releaseData(i)
 		default:
 			a.pending.removeData(i)
-			_ = a.quarantine.addData(i) // its signature is known to be good
+			if !i.hinted {
+				_ = a.quarantine.addData(i) // its signature is known to be good
+			}
 		}
 	}
 }

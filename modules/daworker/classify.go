@@ -18,6 +18,7 @@ type headerItem struct {
 	da       uint64 // DA height it was read at
 	held     bool   // holds the persisted cursor back
 	bad      bool   // a signature is wrong
+	hinted   bool   // read out of turn: the scan has not been there
 }
 
 func (i *headerItem) size() int { return i.header.Size() + len(i.envelope) + 512 }
@@ -33,6 +34,7 @@ type dataItem struct {
 	maybe  bool   // signed by one whose standing is not proven
 	held   bool
 	bad    bool
+	hinted bool
 }
 
 func (i *dataItem) size() int {

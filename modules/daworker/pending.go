@@ -44,6 +44,10 @@ func (p *pending) addHeader(i *headerItem, hold bool) {
 	height := i.header.Height()
 	for _, have := range p.headers[height] {
 		if have.header.Digest() == i.header.Digest() {
+			if have.hinted = have.hinted && i.hinted; hold && !have.held { // only now was it read in its turn
+				have.held, have.da = true, i.da
+				p.hold(i.da)
+			}
 			return
 		}
 	}
@@ -64,6 +68,10 @@ func (p *pending) addData(i *dataItem, hold bool) {
 	c := i.data.Commitment()
 	for _, have := range p.data[c] {
 		if have.height == i.height {
+			if have.hinted = have.hinted && i.hinted; hold && !have.held {
+				have.held, have.da = true, i.da
+				p.hold(i.da)
+			}
 			return
 		}
 	}

@@ -43,6 +43,7 @@ type reader struct {
 	asm   *assembler
 	watch *watcher
 	win   *window
+	seek  seeker
 
 	first    uint64 // never read below
 	next     uint64 // DA height to read next
@@ -103,6 +104,9 @@ func (r *reader) round(ctx context.Context) error {
 	}
 	r.reclaim()
 	if err := r.look(ctx); err != nil {
+		return err
+	}
+	if err := r.followHints(ctx); err != nil {
 		return err
 	}
 	if time.Now().Before(r.notBefore) {
@@ -251,6 +255,9 @@ func (r *reader) hand(ctx context.Context, group []*found) error {
 	if err := r.flush(ctx); err != nil {
 		return err
 	}
+	if err := r.followHints(ctx); err != nil {
+		return err
+	}
 	r.publish()
 	if err := r.waitProof(ctx); err != nil {
 		return err
@@ -307,7 +314,10 @@ func (r *reader) retry(ctx context.Context, height uint64, err error) error {
 	if height != r.next {
 		return nil
 	}
-	return r.flush(ctx)
+	if err := r.flush(ctx); err != nil {
+		return err
+	}
+	return r.followHints(ctx)
 }
 
 func (r *reader) walkBack(to uint64) {
@@ -407,6 +417,9 @@ func (r *reader) wait(ctx context.Context) bool {
 	due := r.pollAt
 	if r.next <= r.head.Height && r.notBefore.Before(due) {
 		due = r.notBefore
+	}
+	if _, hint := r.hintDue(now); !hint.IsZero() && hint.Before(due) {
+		due = hint
 	}
 	if !due.After(now) {
 		return ctx.Err() == nil

@@ -46,6 +46,7 @@ type Pending struct {
 	Quarantined     int // of others
 	QuarantineBytes int
 	PrefetchBytes   int // read ahead, not handed over yet
+	Hints           int // of peers, not looked at
 }
 
 // Stats counts since the start of the process.
@@ -57,6 +58,8 @@ type Stats struct {
 	DataAppended          uint64
 	Conflicts             uint64 // headers that differ from a stored one
 	WalkBacks             uint64
+	HintsUsed             uint64 // hints of peers that brought a block
+	HintsUseless          uint64 // that were wrong
 	Dropped, Evicted      uint64 // over the pending and over the quarantine budget
 	Junk                  uint64 // sum over JunkByReason
 	JunkByReason          map[string]uint64

@@ -179,6 +179,7 @@ func TestRandomPlacementAndCrashes(t *testing.T) {
 		p2p := rapid.IntRange(0, n).Draw(rt, "headers by p2p")
 		crashes := rapid.SliceOfN(rapid.IntRange(1, 12), 0, 4).Draw(rt, "crashes")
 		after := rapid.Bool().Draw(rt, "after effect")
+		hints := rapid.SliceOfN(rapid.Uint64Range(0, heights+9), n, n).Draw(rt, "hints")
 		latency := rapid.SliceOfN(rapid.IntRange(0, 50), int(heights)+1, int(heights)+1).Draw(rt, "latency")
 		synctest.Test(t, func(t *testing.T) {
 			e := newEnv()
@@ -211,7 +212,10 @@ func TestRandomPlacementAndCrashes(t *testing.T) {
 				require.NoError(rt, stop())
 			}
 			e.crash(0, false)
-			_, stop := e.run(t)
+			w, stop := e.run(t)
+			for i, b := range bs { // right or wrong, they change nothing but the order
+				w.Hint(hintTo(b, hints[i], "peer"))
+			}
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			e.requireAll(rt, bs)

@@ -59,6 +59,9 @@ type Params struct {
 	Cursor func() uint64
 	// LocalCtx marks the context of appends as local; nil leaves it as it is.
 	LocalCtx func(context.Context) context.Context
+	// Blame hears of peers whose hints were wrong; nil hears nothing. It must not
+	// block.
+	Blame func(peer string, err error)
 	// HeadersOnly leaves the data namespace alone.
 	HeadersOnly bool
 	Config      Config
@@ -75,6 +78,7 @@ type Worker struct {
 	wake   chan struct{}
 	rewind atomic.Uint64
 	beat   beat.Beat
+	hints  hints
 	// prefetched counts the bytes read ahead; Status shows them as they are now.
 	prefetched atomic.Int64
 }
@@ -150,7 +154,7 @@ func permanent(err error) bool {
 func (w *Worker) Status() Status {
 	snap := w.status.Load()
 	s := snap.Status
-	s.Pending.PrefetchBytes = int(w.prefetched.Load())
+	s.Pending.PrefetchBytes, s.Pending.Hints = int(w.prefetched.Load()), w.hints.count()
 	s.Stats.JunkByReason = snap.junk.byName()
 	return s
 }

@@ -136,6 +136,8 @@ func (r *dataRules) indexed(ctx context.Context, hash []byte) (uint64, bool) {
 	return h.Height(), true
 }
 
+func (r *dataRules) hint(item *block.Data) uint64 { return item.DAHint }
+
 func (r *dataRules) hinted(item *block.Data, hint uint64) *block.Data {
 	if item.DAHint == hint {
 		return item

@@ -43,6 +43,7 @@ type core[H Item[H]] struct {
 	log       *zap.Logger
 	tracer    *blocktrace.Tracer
 	conflicts func(*block.Conflict[H], peer.ID)
+	hinted    func(H, peer.ID)
 	blame     func(peer.ID, Fault, error)
 	headers   func() (<-chan struct{}, func()) // wake-ups by the header store
 }

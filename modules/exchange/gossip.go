@@ -101,6 +101,7 @@ func (e *Exchange[H]) gossiped(ctx context.Context, item H, from peer.ID, waits 
 		return refusal(err), err
 	}
 	e.peers.has(from, item.Height())
+	e.pass([]H{item}, from)
 	if e.heard.note(time.Now()) {
 		e.poke()
 	}
@@ -164,6 +165,18 @@ func refusal(err error) verdict {
 		return ignoreFuture
 	default:
 		return rejectInvalid
+	}
+}
+
+// pass tells of the DA hints of checked items.
+func (e *Exchange[H]) pass(items []H, from peer.ID) {
+	if e.hinted == nil {
+		return
+	}
+	for _, item := range items {
+		if e.rules.hint(item) != 0 {
+			e.hinted(item, from)
+		}
 	}
 }
 

@@ -143,6 +143,8 @@ func (r *headerRules) target() (uint64, bool) { return 0, false }
 
 func (r *headerRules) indexed(context.Context, []byte) (uint64, bool) { return 0, false }
 
+func (r *headerRules) hint(item *block.SignedHeader) uint64 { return item.DAHint }
+
 func (r *headerRules) hinted(item *block.SignedHeader, hint uint64) *block.SignedHeader {
 	if item.DAHint == hint {
 		return item

@@ -44,6 +44,10 @@ type HeaderParams struct {
 	Config    Config
 	Log       *zap.Logger
 	Tracer    *blocktrace.Tracer
+	// Hinted hears of every header that came with a DA hint: where the peer says
+	// that it lies on DA. The header was checked, the hint cannot be. It must neither
+	// block nor call back; nil hears nothing.
+	Hinted func(h *block.SignedHeader, from peer.ID)
 	// Conflicts hears of two headers of one height, both signed by the proposer.
 	// It must neither block nor call back. The peer is the one that sent the second.
 	Conflicts func(*block.Conflict[*block.SignedHeader], peer.ID)
@@ -79,7 +83,7 @@ type DataParams struct {
 func NewHeaders(p HeaderParams) *Exchange[*block.SignedHeader] {
 	return newExchange(core[*block.SignedHeader]{
 		net: p.Network, store: p.Store, cfg: p.Config, hint: p.Hint, now: p.Now, log: p.Log, tracer: p.Tracer,
-		conflicts: p.Conflicts, blame: p.Blame, genesis: p.Genesis, kind: block.KindHeader,
+		conflicts: p.Conflicts, hinted: p.Hinted, blame: p.Blame, genesis: p.Genesis, kind: block.KindHeader,
 	}, func(now func() time.Time) rules[*block.SignedHeader] {
 		return &headerRules{genesis: p.Genesis, proposers: p.Proposers, now: now}
 	})

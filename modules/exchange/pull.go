@@ -102,6 +102,7 @@ func (s *puller[H]) received(c *chunk[H], a answer[H]) {
 	if c.gone || len(a.items) == 0 {
 		return
 	}
+	s.pass(a.items, c.peer)
 	s.counts.fetched.Add(uint64(len(a.items)))
 	s.counts.fetchedSize.Add(uint64(a.bytes)) //nolint:gosec // not negative
 	s.average += (a.bytes/int64(len(a.items)) - s.average) / 4

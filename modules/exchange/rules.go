@@ -55,6 +55,8 @@ type rules[H Item[H]] interface {
 	// indexed returns the height of an item that peers may know by another hash
 	// than its own.
 	indexed(ctx context.Context, hash []byte) (height uint64, ok bool)
+	// hint returns the DA hint of an item, 0 for none.
+	hint(item H) uint64
 	// hinted returns the item with this DA hint and no other.
 	hinted(item H, hint uint64) H
 	// stop says that an item cannot be judged now: nothing from it on is planned
