@@ -136,6 +136,7 @@ type exchangeIn struct {
 	Data     Data
 	Pipeline *pipeline.Pipeline
 	Notifier *notifier.Notifier
+	Worker   *daworker.Worker
 	Tracer   *blocktrace.Tracer
 }
 
@@ -145,6 +146,9 @@ func headerParams(in exchangeIn) exchange.HeaderParams {
 		Network: in.Network, Store: in.Headers, Genesis: in.Setup.Genesis, Proposers: in.Pipeline,
 		Hint: in.Store.HeaderHint, Now: time.Now, Config: in.Config, Log: log, Tracer: in.Tracer,
 		Blame: blame(in.Network),
+		Hinted: func(h *block.SignedHeader, from peer.ID) {
+			in.Worker.Hint(daworker.Hint{Height: h.Height(), Header: h.Digest(), DAHeight: h.DAHint, From: from.String()})
+		},
 		Conflicts: func(c *block.Conflict[*block.SignedHeader], from peer.ID) {
 			if err := in.Pipeline.Report(context.Background(), c, from.String()); err != nil {
 				log.Error("evidence of two headers was not kept", zap.Uint64("height", c.Height), zap.Error(err))
@@ -174,11 +178,21 @@ func wakeups(n *notifier.Notifier) func() (<-chan struct{}, func()) {
 	}
 }
 
+// blameHint makes wrong DA hints cost their sender.
+func blameHint(n *p2p.Node) func(string, error) {
+	return func(from string, err error) {
+		if id, bad := peer.Decode(from); bad == nil {
+			n.Penalise(id, p2p.Unproven, err.Error())
+		}
+	}
+}
+
 type workerIn struct {
 	fx.In
 
 	Setup    Setup
 	Config   daworker.Config
+	Network  *p2p.Node
 	Client   da.Client
 	Store    *chainstore.Store
 	Headers  Headers
@@ -193,6 +207,7 @@ func workerParams(in workerIn) daworker.Params {
 		Client: in.Client, Genesis: in.Setup.Genesis, HeaderNS: header, DataNS: data, Headers: in.Headers,
 		Sink: in.Pipeline, Proposers: in.Pipeline, Cursor: in.Store.DACursor,
 		LocalCtx: func(ctx context.Context) context.Context { return instrumented.WithSource(ctx, notifier.Local) },
+		Blame:    blameHint(in.Network),
 		Config:   in.Config, Log: in.Setup.Log.Named("daworker"), Tracer: in.Tracer, Now: time.Now,
 	}
 	if in.Setup.Role.Executes() {

@@ -92,12 +92,16 @@ func (c collector) da(e emitter, w daworker.Status) {
 	for reason, n := range w.Stats.JunkByReason {
 		e.counter(names.MetricJunk, "Blobs of others, and blobs that are none.", n, names.LabelReason, reason)
 	}
+	const hintHelp = "Hints of peers where a header lies on DA, by what came of them."
+	e.counter(names.MetricHints, hintHelp, w.Stats.HintsUsed, names.LabelOutcome, "used")
+	e.counter(names.MetricHints, hintHelp, w.Stats.HintsUseless, names.LabelOutcome, "wrong")
 	const givenHelp = "What gave way to keep a bound."
 	e.counter(names.MetricDAGiven, givenHelp, w.Stats.Dropped, names.LabelPart, "da_pending")
 	e.counter(names.MetricDAGiven, givenHelp, w.Stats.Evicted, names.LabelPart, "da_quarantine")
 	e.held("da_pending", w.Pending.Bytes)
 	e.held("da_quarantine", w.Pending.QuarantineBytes)
 	e.held("da_prefetch", w.Pending.PrefetchBytes)
+	e.held("da_hints", w.Pending.HintBytes)
 }
 
 func (c collector) peers(e emitter) {

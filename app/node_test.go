@@ -392,11 +392,10 @@ func TestStopOrder(t *testing.T) {
 		return 0
 	}
 	const (
-		daUsers    = 7           // rpc, producer, submitter, referee, syncer, daworker, and da's own
-		storeUsers = daUsers + 2 // and both exchanges
+		storeUsers = 9 // rpc, producer, submitter, referee, syncer, daworker, both exchanges, and da's own
 		all        = storeUsers + 1
 	)
-	require.Equal(t, daUsers, workersBefore("modules/da."))
+	require.Equal(t, storeUsers, workersBefore("modules/da."))
 	require.Equal(t, storeUsers, workersBefore("modules/execution."))
 	require.Equal(t, storeUsers, workersBefore("modules/leveldb."))
 	require.Equal(t, all, workersBefore("modules/p2p."))

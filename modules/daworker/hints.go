@@ -25,9 +25,9 @@ type Hint struct {
 // had from nobody but DA, and the cursor is far from where it lies: behind, or in
 // front of a height that cannot be read.
 const (
-	// maxHints bounds the hints kept, in items of ~200 bytes; the highest block
-	// heights give way. maxLiars bounds the peers whose hints are not taken.
-	maxHints, maxLiars = 1024, 256
+	// maxHints bounds the hints kept, in items of about hintSize bytes; the highest
+	// block heights give way. maxLiars bounds the peers whose hints are not taken.
+	maxHints, hintSize, maxLiars = 1024, 256, 256
 	// hintPatience is how long data may be on its way from peers.
 	hintPatience = 2 * time.Second
 	// hintNear is how many DA heights ahead the cursor is there soon by itself.

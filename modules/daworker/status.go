@@ -47,6 +47,7 @@ type Pending struct {
 	QuarantineBytes int
 	PrefetchBytes   int // read ahead, not handed over yet
 	Hints           int // of peers, not looked at
+	HintBytes       int // about what they hold
 }
 
 // Stats counts since the start of the process.

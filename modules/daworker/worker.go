@@ -155,6 +155,7 @@ func (w *Worker) Status() Status {
 	snap := w.status.Load()
 	s := snap.Status
 	s.Pending.PrefetchBytes, s.Pending.Hints = int(w.prefetched.Load()), w.hints.count()
+	s.Pending.HintBytes = s.Pending.Hints * hintSize
 	s.Stats.JunkByReason = snap.junk.byName()
 	return s
 }

@@ -24,6 +24,7 @@ const (
 	MetricBanned       = "tandem_banned_peers"
 	MetricRescues      = "tandem_isolation_searches_total"     // no peer of the chain was left
 	MetricGaveWay      = "tandem_gave_way_total"               // over a bound, by LabelPart
+	MetricHints        = "tandem_da_hints_total"               // by LabelOutcome
 	MetricEvents       = "tandem_events_total"                 // by LabelType
 	MetricEventsLost   = "tandem_events_dropped_total"         // harmless: the reader was awake already
 	MetricWakeups      = "tandem_syncer_wakeups_total"         // idle means that this stands still
@@ -57,6 +58,7 @@ const (
 	LabelEndpoint = "endpoint"
 	LabelHead     = "head"
 	LabelKind     = "kind"
+	LabelOutcome  = "outcome"
 	LabelPart     = "part"
 	LabelReason   = "reason"
 	LabelSource   = "source"
