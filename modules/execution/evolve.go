@@ -221,6 +221,13 @@ func (k *EvolveKV) LatestHeight(context.Context) (uint64, error) {
 	return k.pos.height, nil
 }
 
+// FinalHeight returns the last height that is known to be final.
+func (k *EvolveKV) FinalHeight(context.Context) (uint64, error) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.pos.final, nil
+}
+
 // Info returns the current height and root.
 func (k *EvolveKV) Info(context.Context) (Info, error) {
 	k.mu.RLock()

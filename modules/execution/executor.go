@@ -32,7 +32,8 @@ type Executor interface {
 	ExecuteTxs(ctx context.Context, e block.Execution) (block.ExecResult, error)
 
 	// SetFinal says that the block at height can no longer be rolled back. It is
-	// called in ascending order and may be repeated.
+	// called in ascending order; without FinalHeight it may be repeated after a
+	// crash or an error.
 	SetFinal(ctx context.Context, height uint64) error
 }
 
@@ -42,6 +43,14 @@ type Executor interface {
 type HeightProvider interface {
 	// LatestHeight returns the height of the last executed block, 0 before the first.
 	LatestHeight(ctx context.Context) (uint64, error)
+}
+
+// FinalProvider is implemented by executors that remember what was final. The node
+// does not tell them of a height twice, even when it died while it told them.
+type FinalProvider interface {
+	// FinalHeight returns the last height given to SetFinal, 0 before the first, as
+	// far as it would be remembered after a crash or was given since the start.
+	FinalHeight(ctx context.Context) (uint64, error)
 }
 
 // Rollbacker is implemented by executors that can undo blocks.

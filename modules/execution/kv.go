@@ -274,6 +274,13 @@ func (k *KV) LatestHeight(context.Context) (uint64, error) {
 	return k.pos.height, nil
 }
 
+// FinalHeight returns the last height that is known to be final.
+func (k *KV) FinalHeight(context.Context) (uint64, error) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.pos.final, nil
+}
+
 // Info returns the current height and root.
 func (k *KV) Info(context.Context) (Info, error) {
 	k.mu.RLock()

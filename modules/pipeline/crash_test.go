@@ -90,8 +90,11 @@ func TestInvariant9_CrashAnywhere(t *testing.T) {
 					require.Equal(t, w.roots[8], w.exec.roots[8])
 					require.Equal(t, uint64(8), w.store.final)
 					require.Equal(t, uint64(12), w.store.cursor)
-					// Heights that were not persisted as final may be told again.
-					require.Equal(t, heights(1, 8), slices.Compact(slices.Sorted(slices.Values(w.exec.finals))))
+					told := w.exec.finals
+					if plain || !crash { // it does not remember, or said that it failed after the work
+						told = slices.Compact(slices.Sorted(slices.Values(told)))
+					}
+					require.Equal(t, heights(1, 8), told, "told once, in order")
 					require.Equal(t, clean.store.incs, w.store.incs)
 				})
 			}

@@ -56,6 +56,24 @@ func (p *Pipeline) latest(ctx context.Context, provider heightProvider) (uint64,
 	return have, nil
 }
 
+// toldFinal returns the last height the executor knows to be final, 0 when it
+// does not remember.
+func (p *Pipeline) toldFinal(ctx context.Context) (uint64, error) {
+	provider, ok := p.exec.(finalProvider)
+	if !ok || p.cfg.HeadersOnly {
+		return 0, nil
+	}
+	var have uint64
+	err := p.guard("FinalHeight", p.store.Final(), func() (err error) {
+		have, err = provider.FinalHeight(ctx)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("final height of the executor: %w", err)
+	}
+	return have, nil
+}
+
 func (p *Pipeline) guard(call string, height uint64, f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {

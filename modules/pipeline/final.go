@@ -26,7 +26,11 @@ type finality struct {
 }
 
 func (p *Pipeline) loadFinal(ctx context.Context) error {
-	p.final = finality{height: p.store.Final(), told: p.store.Final()}
+	told, err := p.toldFinal(ctx)
+	if err != nil {
+		return err
+	}
+	p.final = finality{height: p.store.Final(), told: max(p.store.Final(), told)}
 	switch top := applied(p.state); {
 	case p.final.height == 0:
 		return nil

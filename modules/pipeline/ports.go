@@ -58,7 +58,11 @@ type Data interface {
 //
 //	LatestHeight(ctx context.Context) (uint64, error) // 0: nothing executed
 //
-// and is brought level at start; one that can undo blocks also has
+// and is brought level at start; one that remembers what was final also has
+//
+//	FinalHeight(ctx context.Context) (uint64, error) // 0: nothing was final
+//
+// and is told of no height twice, crashes included; one that can undo blocks also has
 //
 //	Rollback(ctx context.Context, height uint64) error // height becomes the newest
 type Executor interface {
@@ -74,6 +78,10 @@ type Executor interface {
 
 type heightProvider interface {
 	LatestHeight(ctx context.Context) (uint64, error)
+}
+
+type finalProvider interface {
+	FinalHeight(ctx context.Context) (uint64, error)
 }
 
 type rollbacker interface {

@@ -441,6 +441,13 @@ func (e withHeight) LatestHeight(context.Context) (uint64, error) {
 	return e.latest, e.faults.point("latest")
 }
 
+func (e withHeight) FinalHeight(context.Context) (uint64, error) {
+	if len(e.finals) == 0 {
+		return 0, e.faults.point("final height")
+	}
+	return e.finals[len(e.finals)-1], e.faults.point("final height")
+}
+
 type withRollback struct{ withHeight }
 
 func (e withRollback) Rollback(_ context.Context, height uint64) error {

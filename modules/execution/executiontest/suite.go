@@ -348,6 +348,11 @@ func setFinal(c *chain) {
 	for h := s.InitialHeight; h < s.InitialHeight+6; h++ {
 		require.NoError(t, c.exec.SetFinal(t.Context(), h))
 		require.NoError(t, c.exec.SetFinal(t.Context(), h), "again")
+		if p, ok := c.exec.(execution.FinalProvider); ok {
+			got, err := p.FinalHeight(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, h, got)
+		}
 	}
 	c.restart()
 	require.NoError(t, c.exec.SetFinal(t.Context(), s.InitialHeight+5), "again after a restart")
