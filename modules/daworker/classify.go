@@ -104,6 +104,11 @@ func (r rules) judge(f *found, repeats repeats, b *da.Blob, now time.Time) (reas
 	if !looksHeader && !looksData {
 		return junkForeign, false
 	}
+	// What lies elsewhere is not seen by who reads one namespace only.
+	looksHeader, looksData = looksHeader && b.Namespace == r.headerNS, looksData && b.Namespace == r.dataNS
+	if !looksHeader && !looksData {
+		return junkNamespace, false
+	}
 	if repeats.seen(b.Commitment) {
 		return junkRepeat, false
 	}

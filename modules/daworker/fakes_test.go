@@ -164,6 +164,7 @@ type memStore[H header.Header[H]] struct {
 	height  uint64
 	faults  *faults
 	appends int
+	gets    int
 }
 
 func newMemStore[H header.Header[H]](initial uint64) *memStore[H] {
@@ -179,6 +180,7 @@ func (s *memStore[H]) Height() uint64 {
 func (s *memStore[H]) GetRange(_ context.Context, from, to uint64) ([]H, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.gets++
 	var out []H
 	for ; from < to; from++ {
 		h, ok := s.items[from]
@@ -232,6 +234,12 @@ func (s *memStore[H]) writes() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.appends
+}
+
+func (s *memStore[H]) reads() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gets
 }
 
 func (s *memStore[H]) truncate(to uint64) {

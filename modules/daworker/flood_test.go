@@ -78,7 +78,11 @@ func junkBlobs(e *env, n int) []da.Blob {
 			m.Height = 0
 			b = testutil.DataBlob(stranger, block.NewData(&m, [][]byte{tag}))
 		}
-		out = append(out, blob(headerNS(), b))
+		ns := headerNS()
+		if i%10 == 3 || i%10 >= 7 {
+			ns = dataNS()
+		}
+		out = append(out, blob(ns, b))
 	}
 	return out
 }

@@ -4,7 +4,7 @@ package daworker
 type reason uint8
 
 const (
-	junkNamespace reason = iota // not one of ours
+	junkNamespace reason = iota // not one of ours, or not the one of its kind
 	junkSize                    // empty, or larger than any honest blob
 	junkRepeat                  // the same bytes again in one DA height
 	junkForeign                 // no header or data of this chain
