@@ -215,7 +215,7 @@ func (r *reader) follow(ctx context.Context, hint Hint) error {
 				r.w.hints.drop(hint, false)
 			}
 			r.pause()
-			return nil //nolint:nilerr // the scan says what is wrong with the endpoint
+			return nil // the scan says what is wrong with the endpoint
 		}
 		verify([]*found{f})
 		r.asm.addHinted(ctx, f)

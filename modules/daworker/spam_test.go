@@ -1,7 +1,6 @@
 package daworker
 
 import (
-	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/binary"
@@ -175,7 +174,7 @@ func BenchmarkSpam(b *testing.B) {
 				e := newEnv()
 				e.params.Genesis = e.chain.Genesis
 				r := newReader(New(e.params))
-				if err := r.hand(context.Background(), []*found{r.asm.rules.classify(1, blobs, e.params.Now())}); err != nil {
+				if err := r.hand(b.Context(), []*found{r.asm.rules.classify(1, blobs, e.params.Now())}); err != nil {
 					b.Fatal(err)
 				}
 			}
