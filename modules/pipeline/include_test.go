@@ -95,7 +95,7 @@ func TestDAHeightOfState(t *testing.T) {
 
 // T2: a header that is not the applied one does not make its height final, and
 // neither does anything that follows it on DA.
-func TestTorture_FalseFinality(t *testing.T) {
+func TestT2_FalseFinality(t *testing.T) {
 	w := newWorld(t, 4)
 	p := w.start()
 	require.NoError(t, p.Apply(t.Context(), w.blocks, block.SourceP2P))
