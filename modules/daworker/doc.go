@@ -7,19 +7,15 @@
 //
 //   - Every DA height is read, in order; several are in flight at a time. The
 //     head stream of a DA endpoint only wakes the worker up, it is never read from.
-//
 //   - The persisted cursor is a floor: it never passes a DA height that holds
 //     something of the proposer's that is not in the stores yet. A node killed at
 //     any instruction reads again from there and misses nothing.
-//
 //   - Headers count only when the expected proposer signed them. Data counts only
 //     when such a header commits to it, whoever posted it and whatever its
 //     metadata says.
-//
 //   - Anyone may post into the namespaces. Junk is counted by reason, costs time
 //     linear in its bytes, holds no memory beyond a fixed budget and never holds
 //     the cursor back.
-//
 //   - Peers' hints where a header lies are looked at while its data is missing
 //     here. They move no cursor, and what is found by them is not reported.
 //
