@@ -63,7 +63,9 @@ func (s spec) config() app.Config {
 	c.P2P.ListenAddresses = []string{"/ip4/127.0.0.1/tcp/0"}
 	c.P2P.Peers, c.P2P.DHT = s.peers, false
 	c.P2P.Disabled = len(s.peers) == 0 && !s.role.Produces()
-	c.DA.Addresses = []string{s.da}
+	if s.da != "" {
+		c.DA.Addresses = []string{s.da}
+	}
 	c.DAWorker.PollInterval = pace
 	c.Execution.Name = execution.NameEvolveKV
 	c.Sequencer.BlockTime = pace / 2

@@ -233,7 +233,7 @@ func (x *Node) inner(s spec) []fx.Option {
 	out := x.populate(s.role)
 	if s.da {
 		out = append(out, fx.Decorate(func(c da.Client) da.Client {
-			if _, dials := c.(*da.Celestia); dials {
+			if _, dials := c.(*da.Pool); dials {
 				c = x.net.DA.Client()
 			}
 			x.da.client = c
