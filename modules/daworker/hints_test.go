@@ -213,3 +213,25 @@ func TestHintedItemsHoldTheCursorOnceScanned(t *testing.T) {
 	require.Equal(t, uint64(100), p.floor(100))
 	require.Zero(t, p.bytes)
 }
+
+// What was found by a hint and waits is not reported when the scan reads its
+// header: the scan has yet to read the data itself.
+func TestHintedDataIsReportedByTheScanOnly(t *testing.T) {
+	e := newEnv()
+	bs := e.chain.Blocks(2, 1)
+	require.NoError(t, e.headers.put(testutil.Headers(bs)...))
+	r := newReader(New(e.params))
+	look := func(at uint64, blobs ...da.Blob) *found { return r.asm.rules.classify(at, blobs, e.params.Now()) }
+	hash := bs[1].Data.Commitment()
+	hinted := look(9, e.body(bs[1]))
+	verify([]*found{hinted})
+	r.asm.addHinted(t.Context(), hinted)
+	require.NotZero(t, r.asm.pending.bytes)
+	require.NoError(t, r.hand(t.Context(), []*found{look(1, e.header(bs[1]))}))
+	require.Zero(t, e.sink.where(2, block.KindData, hash))
+	require.NoError(t, r.hand(t.Context(), []*found{look(2, e.header(bs[0]), e.body(bs[0]))}))
+	require.Equal(t, uint64(2), e.data.Height(), "it is of use all the same")
+	require.Zero(t, e.sink.where(2, block.KindData, hash))
+	require.NoError(t, r.hand(t.Context(), []*found{look(9, e.body(bs[1]))}))
+	require.Equal(t, uint64(9), e.sink.where(2, block.KindData, hash))
+}
