@@ -98,9 +98,9 @@ func (c collector) da(e emitter, w daworker.Status) {
 	const givenHelp = "What gave way to keep a bound."
 	e.counter(names.MetricDAGiven, givenHelp, w.Stats.Dropped, names.LabelPart, "da_pending")
 	e.counter(names.MetricDAGiven, givenHelp, w.Stats.Evicted, names.LabelPart, "da_quarantine")
-	e.held("da_pending", w.Pending.Bytes)
-	e.held("da_quarantine", w.Pending.QuarantineBytes)
-	e.held("da_prefetch", w.Pending.PrefetchBytes)
+	e.bounded("da_pending", w.Pending.Bytes, c.m.in.Setup.Config.DAWorker.PendingBytes)
+	e.bounded("da_quarantine", w.Pending.QuarantineBytes, c.m.in.Setup.Config.DAWorker.QuarantineBytes)
+	e.bounded("da_prefetch", w.Pending.PrefetchBytes, c.m.in.Setup.Config.DAWorker.PrefetchBytes)
 	e.held("da_hints", w.Pending.HintBytes)
 }
 
