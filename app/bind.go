@@ -63,7 +63,10 @@ func bindings(r Role) fx.Option {
 	case r.Produces():
 		return fx.Options(common, executorBindings(), fx.Provide(
 			func(s Setup) sequencer.Signer { return s.Signer },
-			func(p *pipeline.Pipeline) sequencer.Chain { return producerChain{p} },
+			func(p *pipeline.Pipeline, h *exchange.Exchange[*block.SignedHeader]) sequencer.Chain {
+				return producerChain{p, h}
+			},
+			newElsewhere,
 			func(s *chainstore.Store) sequencer.Store { return s },
 			func(s Headers) sequencer.Reader[*block.SignedHeader] { return s },
 			func(s Data) sequencer.Reader[*block.Data] { return s },
@@ -307,7 +310,15 @@ func eventSource(s block.Source) notifier.Source {
 }
 
 // producerChain is the pipeline as the producer sees it.
-type producerChain struct{ *pipeline.Pipeline }
+type producerChain struct {
+	*pipeline.Pipeline
+
+	peers *exchange.Exchange[*block.SignedHeader]
+}
+
+// Ahead returns the highest height anybody is known to have: all of them were
+// signed with the proposer's key.
+func (c producerChain) Ahead() uint64 { return c.peers.Status().Target }
 
 // State implements sequencer.Chain.
 func (c producerChain) State() block.State { return c.Snapshot().State }

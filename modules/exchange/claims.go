@@ -55,7 +55,12 @@ func (s *puller[H]) claimed(ctx context.Context, p peer.ID, a answer[H]) {
 	if !s.held(ctx, a.items[0], p) && s.claims.raise(p, claim{height: a.items[0].Height(), own: true}) {
 		s.urgent = true
 	}
+	s.peers.answered(p)
 }
+
+// Told returns the connected peers that have told their head, which is in the
+// target if it is higher than the store's.
+func (e *Exchange[H]) Told() []peer.ID { return e.peers.told() }
 
 // held reports whether the item's height is in the store already. If another
 // item is there, that is a conflict.

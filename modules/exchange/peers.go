@@ -22,6 +22,7 @@ type source struct {
 	misses     int // such answers in a row
 
 	asked   bool      // a head request is under way or was answered
+	told    bool      // it has answered one
 	tries   int       // head requests that failed
 	doubts  int       // claims it could not keep, in a row
 	askNext time.Time // when to ask for its head again
@@ -211,6 +212,28 @@ func (ps *peerSet) unasked(now time.Time) (due []peer.ID, at time.Time) {
 		}
 	}
 	return due, at
+}
+
+// answered notes that a peer has told its head.
+func (ps *peerSet) answered(id peer.ID) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if s, ok := ps.set[id]; ok {
+		s.told = true
+	}
+}
+
+// told returns the peers that have told their head.
+func (ps *peerSet) told() []peer.ID {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	var out []peer.ID
+	for id, s := range ps.set {
+		if s.told {
+			out = append(out, id)
+		}
+	}
+	return out
 }
 
 // any returns a peer that may be asked now.

@@ -223,6 +223,19 @@ func (n *Node) ID() peer.ID {
 	return id
 }
 
+// Static returns the ids of the static peers.
+func (n *Node) Static() []peer.ID {
+	infos, err := n.p.Config.staticPeers()
+	if err != nil {
+		return nil // New has checked them
+	}
+	ids := make([]peer.ID, len(infos))
+	for i, info := range infos {
+		ids[i] = info.ID
+	}
+	return ids
+}
+
 // Addresses returns the addresses others can dial, each ending in /p2p/<id>.
 func (n *Node) Addresses() []ma.Multiaddr {
 	n.mu.Lock()

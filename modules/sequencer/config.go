@@ -46,6 +46,11 @@ type Config struct {
 	// StartGrace is how long a started node listens for blocks of its own that
 	// it has lost (a restored backup) before it makes new ones.
 	StartGrace time.Duration `koanf:"start_grace"`
+	// AskPeers bounds how long peers are asked for blocks that a fresh database
+	// lacks, before the first one is made. DA is read without a bound.
+	AskPeers time.Duration `koanf:"ask_peers"`
+	// BeginUnchecked makes the first block without asking anybody.
+	BeginUnchecked bool `koanf:"begin_unchecked"`
 	// Submit says how blocks are posted to DA.
 	Submit SubmitConfig `koanf:"submit"`
 }
@@ -84,6 +89,7 @@ func Default() Config {
 		RetryDelay:       100 * time.Millisecond,
 		RetryMaxDelay:    10 * time.Second,
 		BroadcastTimeout: 5 * time.Second,
+		AskPeers:         5 * time.Second,
 		Submit: SubmitConfig{
 			Strategy: StrategyTime, MaxBytes: block.MaxBlobBytes, MinItems: 1, SizeThreshold: 0.8,
 			DABlockTime: 6 * time.Second, ReconcileHeights: 3,
@@ -114,6 +120,8 @@ func (c Config) Validate() error {
 		return invalid("broadcast_timeout", c.BroadcastTimeout, "more than 0")
 	case c.StartGrace < 0:
 		return invalid("start_grace", c.StartGrace, "0 or more")
+	case c.AskPeers < 0:
+		return invalid("ask_peers", c.AskPeers, "0 or more")
 	}
 	return c.Submit.Validate()
 }

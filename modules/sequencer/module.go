@@ -47,6 +47,7 @@ type producerIn struct {
 	Common      commonIn
 	Executor    Executor
 	Broadcaster Broadcaster
+	Elsewhere   Elsewhere
 	Submitter   *Submitter
 }
 
@@ -72,7 +73,7 @@ func provideProducer(in producerIn) *Producer {
 	return NewProducer(ProducerParams{
 		Config: c.Config, Genesis: c.Genesis, Signer: c.Signer, Chain: c.Chain, Store: c.Store,
 		Headers: c.Headers, Data: c.Data, Executor: in.Executor, Broadcaster: in.Broadcaster,
-		Posted: in.Submitter, Log: c.Log.Named("sequencer"), Tracer: c.Tracer,
+		Elsewhere: in.Elsewhere, Posted: in.Submitter, Log: c.Log.Named("sequencer"), Tracer: c.Tracer,
 	})
 }
 

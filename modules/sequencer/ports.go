@@ -85,6 +85,15 @@ type Marks interface {
 	Include(ctx context.Context, incs []block.Inclusion, cursor uint64) error
 }
 
+// Elsewhere is where blocks of the chain may lie that are not in the store.
+type Elsewhere interface {
+	// OnDA says what is still to be read there; nothing once all of the chain on
+	// DA is in the store.
+	OnDA() string
+	// AtPeers says which peers have not told what they have; nothing once all did.
+	AtPeers() string
+}
+
 // Posted says how far the chain is known to lie on DA. *Submitter implements it.
 type Posted interface {
 	// Submitted returns the last heights known to lie on DA.

@@ -25,6 +25,7 @@ type ProducerParams struct {
 	Data        Reader[*block.Data]
 	Executor    Executor
 	Broadcaster Broadcaster
+	Elsewhere   Elsewhere        // nil: nowhere
 	Posted      Posted           // nil: production never pauses
 	Now         func() time.Time // wall clock for block times; nil: time.Now
 	Log         *zap.Logger
@@ -195,6 +196,9 @@ func (p *Producer) settle(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := p.begin(ctx); err != nil {
+		return err
+	}
 	if err := p.caughtUp(ctx); err != nil {
 		return err
 	}
@@ -279,8 +283,12 @@ func (p *Producer) caughtUp(ctx context.Context) error {
 			p.waiting("")
 			return nil
 		}
-		p.waiting("stored blocks to be applied", zap.Uint64("applied", applied), zap.Uint64("known", known))
-		if err := await(ctx, changed); err != nil {
+		what := "stored blocks to be applied"
+		if known > p.p.Headers.Height() {
+			what = "blocks of this chain that peers have"
+		}
+		p.waiting(what, zap.Uint64("applied", applied), zap.Uint64("known", known))
+		if _, err := sleep(ctx, time.Second, changed); err != nil { // what peers claim may turn out to be nothing
 			return err
 		}
 	}

@@ -69,6 +69,7 @@ func TestConfig(t *testing.T) {
 		"sequencer.retry_max_delay is 0s":                              func(c *Config) { c.RetryMaxDelay = 0 },
 		"sequencer.broadcast_timeout is 0s":                            func(c *Config) { c.BroadcastTimeout = 0 },
 		"sequencer.start_grace is -1ns":                                func(c *Config) { c.StartGrace = -1 },
+		"sequencer.ask_peers is -1ns":                                  func(c *Config) { c.AskPeers = -1 },
 		"sequencer.submit.strategy is never, want time, size":          func(c *Config) { c.Submit.Strategy = "never" },
 		"sequencer.submit.max_bytes is 0":                              func(c *Config) { c.Submit.MaxBytes = 0 },
 		"sequencer.submit.max_delay is -1ns":                           func(c *Config) { c.Submit.MaxDelay = -1 },

@@ -53,6 +53,7 @@ func (s *session) produce(ctx context.Context, url, profile string) (m message, 
 	}
 	spec := nodeSpec{Home: home, Profile: profile, Config: config(noop, map[string]string{
 		"da.address": url, "sequencer.block_time": "1ns", "sequencer.submit.da_block_time": "1s", "log.level": "error",
+		"sequencer.begin_unchecked": "true", // a DA layer that answers late or never is what is measured
 	})}
 	if profile != "" {
 		spec.Until = uint64(pick(s, 10_000, 1000)) //nolint:gosec // where the profile ends

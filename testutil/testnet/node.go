@@ -85,6 +85,9 @@ func DeadPeer() NodeOption {
 	}
 }
 
+// Unchecked makes a sequencer begin the chain without asking anybody for it.
+func Unchecked() NodeOption { return Change(func(c *app.Config) { c.Sequencer.BeginUnchecked = true }) }
+
 // Change changes the config of one node.
 func Change(change func(*app.Config)) NodeOption {
 	return func(s *spec) { s.change = append(s.change, change) }
@@ -302,6 +305,14 @@ func (x *Node) Crash() {
 	x.home = next
 	x.homes++
 	x.da = x.da.again()
+}
+
+// Forget takes a stopped node's home away, as a lost disk does. Its keys stay.
+func (x *Node) Forget() {
+	x.net.t.Helper()
+	require.False(x.net.t, x.Running(), "%s runs", x.Name())
+	x.homes++
+	x.home = fmt.Sprintf("%s-%d", filepath.Join(filepath.Dir(x.home), "home"), x.homes)
 }
 
 // Restart is Stop and Start.

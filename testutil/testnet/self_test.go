@@ -97,13 +97,13 @@ func (n *Net) elsewhere() (*Node, func()) {
 
 func TestFindsDivergingChains(t *testing.T) {
 	errors := found(t, func(n *Net) {
-		a := n.Sequencer(NoP2P(), Name("a"))
+		a := n.Sequencer(NoP2P(), Name("a"), Unchecked())
 		a.CutDA()
 		n.Logs.Allow("reading from da fails; retrying", "nothing can be posted to the DA layer, trying again")
 		a.WaitApplied(3, time.Minute)
 		a.Put("k", "v")
 		a.WaitGet("k", "v", time.Minute)
-		b := n.Sequencer(NoP2P(), Name("b"))
+		b := n.Sequencer(NoP2P(), Name("b"), Unchecked())
 		b.CutDA()
 		b.WaitApplied(3, time.Minute)
 		n.WaitApplied(8, time.Minute)
