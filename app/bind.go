@@ -323,6 +323,9 @@ func (c producerChain) Ahead() uint64 { return c.peers.Status().Target }
 // State implements sequencer.Chain.
 func (c producerChain) State() block.State { return c.Snapshot().State }
 
+// Busy says what keeps the chain from taking blocks.
+func (c producerChain) Busy() string { return replayText(c.Replay()) }
+
 // broadcaster gossips both halves of a block.
 type broadcaster struct {
 	headers *exchange.Exchange[*block.SignedHeader]

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tandem-node/tandem/modules/daworker"
+	"github.com/tandem-node/tandem/modules/pipeline"
 	"github.com/tandem-node/tandem/modules/rpc"
 	"github.com/tandem-node/tandem/modules/sequencer"
 	"github.com/tandem-node/tandem/modules/syncer"
@@ -24,6 +25,7 @@ const (
 
 // waits is what the parts of a node wait for.
 type waits struct {
+	Replay   string // of the executor, at start
 	Producer string
 	Lanes    []sequencer.LaneStats
 	Syncer   syncer.Stats
@@ -35,6 +37,8 @@ type waits struct {
 // empty when the node has all there is, and while it moves.
 func waitingFor(s rpc.Status, w waits) string {
 	switch {
+	case w.Replay != "":
+		return w.Replay
 	case s.Sequencer != nil:
 		return w.sequencer()
 	case w.Syncer.Failure != "":
@@ -133,6 +137,8 @@ func daBehind(d rpc.DA) uint64 {
 func ready(s rpc.Status, stalled time.Duration) rpc.Readiness {
 	q := s.Sequencer
 	switch {
+	case s.Replay != nil:
+		return notReady("replaying blocks the executor lacks: block %d of %d", s.Replay.At, s.Replay.To)
 	case s.Heads.Applied == 0:
 		return notReady("no block applied yet%s", because(s.WaitingFor))
 	case s.Lag.Blocks > readyLag:
@@ -207,6 +213,14 @@ func live(s syncer.Stats, stalled, limit time.Duration) error {
 		reason = "nothing failed, a part of the node hangs"
 	}
 	return fmt.Errorf("block %d is stored but was not applied for %s: %s", s.Next, stalled.Round(time.Second), reason)
+}
+
+// replayText says what is waited for during a replay; nothing when there is none.
+func replayText(r *pipeline.Replay) string {
+	if r == nil {
+		return ""
+	}
+	return "the executor, which is given again what it lacks: " + r.String()
 }
 
 // stall measures for how long a height is waited for, from look to look: work

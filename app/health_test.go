@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tandem-node/tandem/modules/daworker"
+	"github.com/tandem-node/tandem/modules/pipeline"
 	"github.com/tandem-node/tandem/modules/rpc"
 	"github.com/tandem-node/tandem/modules/sequencer"
 	"github.com/tandem-node/tandem/modules/syncer"
@@ -207,6 +208,15 @@ func TestServiced(t *testing.T) {
 	require.NoError(t, serviced([]loop{{"a", 0, limit}, {"b", limit, limit}}))
 	require.EqualError(t, serviced([]loop{{"a", limit, limit}, {"b", limit + time.Second, limit}, {"c", time.Hour, limit}}),
 		"b has been at one piece of work for 2m1s, more than 2m0s: it hangs")
+}
+
+func TestReplayIsNotReady(t *testing.T) {
+	s := producing()
+	s.Replay = &rpc.Replay{At: 5, To: 9}
+	require.Equal(t, rpc.Readiness{Reason: "replaying blocks the executor lacks: block 5 of 9"}, ready(s, 0))
+	r := pipeline.Replay{At: 5, From: 1, To: 9}
+	require.Equal(t, "the executor, which is given again what it lacks: block 5 of 9", waitingFor(s, waits{Replay: replayText(&r)}))
+	require.Empty(t, replayText(nil))
 }
 
 func TestDABehind(t *testing.T) {

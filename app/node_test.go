@@ -392,10 +392,11 @@ func TestStopOrder(t *testing.T) {
 		return 0
 	}
 	const (
-		storeUsers = 9 // rpc, producer, submitter, referee, syncer, daworker, both exchanges, and da's own
+		daUsers    = 9           // rpc, producer, submitter, referee, syncer, daworker, both exchanges, and da's own
+		storeUsers = daUsers + 1 // and the pipeline
 		all        = storeUsers + 1
 	)
-	require.Equal(t, storeUsers, workersBefore("modules/da."))
+	require.Equal(t, daUsers, workersBefore("modules/da."))
 	require.Equal(t, storeUsers, workersBefore("modules/execution."))
 	require.Equal(t, storeUsers, workersBefore("modules/leveldb."))
 	require.Equal(t, all, workersBefore("modules/p2p."))

@@ -20,7 +20,7 @@ import (
 // Timing of the lifecycle.
 const (
 	stopTimeout  = 10 * time.Second // fx gives up waiting; a stop takes well under 2 s
-	startTimeout = 5 * time.Minute  // a long replay of the executor is part of the start
+	startTimeout = 5 * time.Minute  // databases that are repaired take theirs
 )
 
 // PrepareParams is what Prepare needs beside the config.

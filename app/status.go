@@ -127,6 +127,10 @@ func (m *monitor) Status(ctx context.Context) rpc.Status {
 		s.Lag.Seconds = age(snap.State.LastTime, time.Now())
 	}
 	s.Lag.ETA = eta(s.Lag.Blocks, s.Lag.Rate)
+	if r := m.in.Pipeline.Replay(); r != nil {
+		s.Replay = &rpc.Replay{At: r.At, To: r.To}
+		w.Replay = replayText(r)
+	}
 	s.Sequencer = m.sequencerStatus(&w)
 	s.WaitingFor = waitingFor(s, w)
 	s.Conflicts = m.conflicts(ctx)
@@ -207,6 +211,9 @@ func (m *monitor) Ready(ctx context.Context) rpc.Readiness {
 // left to find is one that is stuck, and blocks that are held and not applied.
 func (m *monitor) Live(context.Context) error {
 	now, limit := time.Now(), m.in.Setup.Config.Health.StuckAfter
+	if m.in.Pipeline.Replay() != nil {
+		return serviced(m.loops(now, limit)[:1]) // the others wait for it
+	}
 	if err := serviced(m.loops(now, limit)); err != nil {
 		return err
 	}

@@ -13,23 +13,46 @@ import (
 	"github.com/tandem-node/tandem/modules/block"
 )
 
-// progressEvery is how often a long replay says how far it is.
-const progressEvery = 10 * time.Second
-
-// Open loads the applied state, or makes the first one, and brings the executor
-// level with it: blocks it lacks are executed again and must give the same
-// roots, blocks it has beyond the applied ones are rolled back. It must return
-// before blocks come, and may be called again after the store was truncated.
+// Open is Load and all that Run does before it waits: when it returns, blocks are
+// taken.
 func (p *Pipeline) Open(ctx context.Context) error {
+	if err := p.Load(ctx); err != nil {
+		return err
+	}
+	return p.level(ctx)
+}
+
+// Load loads the applied state, or makes the first one, and finds out whether the
+// executor is level with it: blocks it has beyond the applied ones are rolled
+// back. It must return before blocks come, and may be called again after the
+// store was truncated. When the executor lacks blocks, all writing methods wait
+// until Run has executed them again.
+func (p *Pipeline) Load(ctx context.Context) error {
 	if err := p.enter(ctx); err != nil {
 		return err
 	}
-	defer p.leave()
+	err := p.load(ctx)
+	if err != nil || p.Replay() == nil {
+		p.leave()
+	}
+	return err
+}
+
+// Run executes again what the executor lacks, then waits for the end of ctx.
+func (p *Pipeline) Run(ctx context.Context) error {
+	if err := p.level(ctx); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func (p *Pipeline) load(ctx context.Context) error {
 	if err := p.decidePolicy(); err != nil {
 		return err
 	}
 	p.trouble.set(p.policy)
-	st, err := p.load(ctx)
+	st, err := p.begun(ctx)
 	if err != nil {
 		return err
 	}
@@ -42,13 +65,25 @@ func (p *Pipeline) Open(ctx context.Context) error {
 	if err := p.recallProposer(ctx); err != nil {
 		return err
 	}
-	if err := p.align(ctx); err != nil {
+	from, err := p.lacking(ctx)
+	if err != nil {
 		return err
 	}
 	if err := p.loadFinal(ctx); err != nil {
 		return err
 	}
+	if to := applied(p.state); from <= to {
+		p.replaying.Store(&Replay{At: from, From: from, To: to})
+	}
 	p.publish(p.next(p.snap.Load().Source, time.Time{}))
+	if p.Replay() != nil {
+		return nil
+	}
+	return p.opened(ctx)
+}
+
+// opened lets blocks in.
+func (p *Pipeline) opened(ctx context.Context) error {
 	if err := p.advanceQuietly(ctx); err != nil {
 		return err
 	}
@@ -74,7 +109,8 @@ func (p *Pipeline) finishRevert(ctx context.Context) error {
 	return err
 }
 
-func (p *Pipeline) load(ctx context.Context) (block.State, error) {
+// begun returns the applied state, which is the genesis state at first.
+func (p *Pipeline) begun(ctx context.Context) (block.State, error) {
 	st, err := p.store.State(ctx)
 	switch {
 	case errors.Is(err, header.ErrNotFound):
@@ -131,20 +167,30 @@ func (p *Pipeline) sameChain(ctx context.Context, st block.State) (block.State, 
 
 // align brings the executor to the applied height, when it can tell where it is.
 func (p *Pipeline) align(ctx context.Context) error {
-	provider, ok := p.exec.(heightProvider)
-	if p.cfg.HeadersOnly || !ok {
-		return nil
-	}
-	have, err := p.latest(ctx, provider)
+	from, err := p.lacking(ctx)
 	if err != nil {
 		return err
 	}
+	return p.replay(ctx, from, applied(p.state))
+}
+
+// lacking returns the first height the executor lacks, the next one when it lacks
+// none, after taking back what it has beyond the applied one.
+func (p *Pipeline) lacking(ctx context.Context) (uint64, error) {
+	provider, ok := p.exec.(heightProvider)
+	if p.cfg.HeadersOnly || !ok {
+		return p.state.NextHeight(), nil
+	}
+	have, err := p.latest(ctx, provider)
+	if err != nil {
+		return 0, err
+	}
 	if have > applied(p.state) {
 		if have, err = p.rollback(ctx, provider, have, p.state.NextHeight()-1); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return p.replay(ctx, max(have+1, p.genesis.InitialHeight), applied(p.state))
+	return max(have+1, p.genesis.InitialHeight), nil
 }
 
 // rollback takes back what the executor did beyond a height.
@@ -168,88 +214,4 @@ func (p *Pipeline) rollback(ctx context.Context, provider heightProvider, have, 
 			"delete its data to replay all blocks", now, to)
 	}
 	return now, nil
-}
-
-// replay executes applied blocks again and checks every root.
-func (p *Pipeline) replay(ctx context.Context, from, to uint64) error {
-	if from > to {
-		return nil
-	}
-	p.log.Info("replaying blocks the executor lacks", zap.Uint64("from", from), zap.Uint64("to", to))
-	prev, err := p.store.StateAt(ctx, from-1)
-	if err != nil {
-		return fmt.Errorf("read state %d: %w", from-1, err)
-	}
-	said := p.now()
-	for h := from; h <= to; h++ {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		st, err := p.replayOne(ctx, prev, h)
-		if err != nil {
-			return err
-		}
-		prev = st
-		if now := p.now(); now.Sub(said) >= progressEvery {
-			said = now
-			p.log.Info("replaying", zap.Uint64("height", h), zap.Uint64("to", to))
-		}
-	}
-	p.log.Info("replay finished", zap.Uint64("height", to))
-	return nil
-}
-
-func (p *Pipeline) replayOne(ctx context.Context, prev block.State, height uint64) (block.State, error) {
-	want, err := p.store.StateAt(ctx, height)
-	if err != nil {
-		return want, fmt.Errorf("read state %d: %w", height, err)
-	}
-	e, err := p.recall(ctx, want, height)
-	if err != nil {
-		return want, err
-	}
-	e.PrevRoot = prev.AppHash
-	got, err := p.execute(ctx, e)
-	if err != nil {
-		return want, fmt.Errorf("replay block %d: %w", height, err)
-	}
-	if !bytes.Equal(got.StateRoot, want.AppHash) {
-		return want, &RootError{Height: height, Got: got.StateRoot, Want: want.AppHash}
-	}
-	next := prev.NextProposer
-	if len(got.NextProposer) > 0 {
-		next = got.NextProposer
-	}
-	if !bytes.Equal(next, want.NextProposer) {
-		return want, stateErrorf("replayed, block %d names %X the next proposer; when it was applied it named %X: "+
-			"the executor is not deterministic, or its data is of another chain", height, next, want.NextProposer)
-	}
-	return want, nil
-}
-
-// recall reads an applied block back. It must be the one that was applied.
-func (p *Pipeline) recall(ctx context.Context, st block.State, height uint64) (block.Execution, error) {
-	h, err := p.stored(ctx, height)
-	if err != nil {
-		return block.Execution{}, err
-	}
-	if !bytes.Equal(h.Hash(), st.LastHeaderHash) {
-		return block.Execution{}, stateErrorf("block %d is stored with hash %s but %X was applied: "+
-			"the database is damaged; restore a backup or start with empty data", height, h.Digest(), st.LastHeaderHash)
-	}
-	e := block.Execution{Height: height, Time: h.Time()}
-	if h.IsEmpty() {
-		return e, nil
-	}
-	bounded, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	d, err := p.data.GetByHeight(bounded, height)
-	if err != nil {
-		return e, fmt.Errorf("read data %d: %w", height, err)
-	}
-	if err := block.VerifyData(h, d); err != nil {
-		return e, fmt.Errorf("stored data: %w", err)
-	}
-	e.Txs = d.Txs
-	return e, nil
 }

@@ -34,7 +34,7 @@ type Params struct {
 	Tracer   *blocktrace.Tracer
 }
 
-// Pipeline applies blocks. Build it with New, then call Open.
+// Pipeline applies blocks. Build it with New, then call Open, or Load and Run.
 type Pipeline struct {
 	genesis block.Genesis
 	store   Store
@@ -70,11 +70,12 @@ type Pipeline struct {
 	txs       uint64
 	since     uint64 // the proposer is the same from this height on
 
-	beat    beat.Beat // of the writer inside
-	trouble trouble
-	snap    atomic.Pointer[Snapshot]
-	wakeMu  sync.Mutex
-	wake    chan struct{}
+	beat      beat.Beat // of the writer inside
+	trouble   trouble
+	snap      atomic.Pointer[Snapshot]
+	replaying atomic.Pointer[Replay]
+	wakeMu    sync.Mutex
+	wake      chan struct{}
 }
 
 // New returns a pipeline that is not open yet. It starts nothing.

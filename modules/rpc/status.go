@@ -17,6 +17,8 @@ type Status struct {
 	P2P     P2P     `json:"p2p"`
 	DA      DA      `json:"da"`
 
+	// Replay is there while the executor is given again, at start, what it lacks.
+	Replay    *Replay    `json:"replay,omitempty"`
 	Sequencer *Sequencer `json:"sequencer,omitempty"`
 	// Conflicts is there once the proposer was caught signing two headers.
 	Conflicts *Conflicts `json:"conflicts,omitempty"`
@@ -34,6 +36,12 @@ type Heads struct {
 	Final   uint64 `json:"final"`
 	P2P     uint64 `json:"p2p"` // highest known from peers, as far as they proved it
 	DA      uint64 `json:"da"`  // highest of which a part was read from DA
+}
+
+// Replay is how far the executor is with the applied blocks it had lost.
+type Replay struct {
+	At uint64 `json:"at"` // block that is executed now
+	To uint64 `json:"to"`
 }
 
 // Applied is the last block verified, executed and committed here.

@@ -40,12 +40,13 @@ func (p *Producer) begin(ctx context.Context) error {
 
 // look waits until everybody was asked.
 func (p *Producer) look(ctx context.Context) error {
-	if _, err := p.gone(ctx, p.p.Elsewhere.OnDA, nil); err != nil {
+	const what = "looking for blocks of the chain before one is made"
+	if _, err := p.gone(ctx, what, p.p.Elsewhere.OnDA, nil); err != nil {
 		return err
 	}
 	most := time.NewTimer(p.cfg.AskPeers)
 	defer most.Stop()
-	missing, err := p.gone(ctx, p.p.Elsewhere.AtPeers, most.C)
+	missing, err := p.gone(ctx, what, p.p.Elsewhere.AtPeers, most.C)
 	if err != nil {
 		return err
 	}
@@ -55,8 +56,19 @@ func (p *Producer) look(ctx context.Context) error {
 	return nil
 }
 
+// idle waits until the chain can take blocks.
+func (p *Producer) idle(ctx context.Context) error {
+	chain, ok := p.p.Chain.(interface{ Busy() string })
+	if !ok {
+		return nil
+	}
+	_, err := p.gone(ctx, "block production waits", chain.Busy, nil)
+	return err
+}
+
 // gone waits until reason has none, or most delivers, and returns the last one.
-func (p *Producer) gone(ctx context.Context, reason func() string, most <-chan time.Time) (string, error) {
+// what is logged first.
+func (p *Producer) gone(ctx context.Context, what string, reason func() string, most <-chan time.Time) (string, error) {
 	const first, longest = 5 * time.Millisecond, 250 * time.Millisecond
 	for wait := first; ; wait = min(2*wait, longest) {
 		left := reason()
@@ -64,7 +76,7 @@ func (p *Producer) gone(ctx context.Context, reason func() string, most <-chan t
 			return "", nil
 		}
 		if wait == first {
-			p.p.Log.Info("looking for blocks of the chain elsewhere before one is made", zap.String("missing", left))
+			p.p.Log.Info(what, zap.String("for", left))
 		}
 		p.update(func(s *ProducerStats) { s.WaitingFor = left })
 		timer := time.NewTimer(wait)

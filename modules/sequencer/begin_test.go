@@ -60,7 +60,7 @@ func TestFirstBlockWaitsForDA(t *testing.T) {
 		o.set("", "")
 		after(time.Second)
 		require.NotZero(t, w.height())
-		require.Equal(t, 1, p.logs.FilterMessage("looking for blocks of the chain elsewhere before one is made").Len())
+		require.Equal(t, 1, p.logs.FilterMessage("looking for blocks of the chain before one is made").Len())
 	})
 }
 

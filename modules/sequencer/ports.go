@@ -16,7 +16,8 @@ type Signer interface {
 }
 
 // Chain is the applied chain. When it also has Ahead() uint64, the highest
-// height known anywhere, production waits until that height is applied.
+// height known anywhere, production waits until that height is applied; when it
+// has Busy() string, production begins once that is empty.
 type Chain interface {
 	// State returns the state after the last applied block.
 	State() block.State

@@ -190,6 +190,9 @@ func (p *Producer) inOffice(ctx context.Context) error {
 // settle waits until blocks may be made at all and finishes the block that an
 // earlier process has left behind.
 func (p *Producer) settle(ctx context.Context) error {
+	if err := p.idle(ctx); err != nil {
+		return err
+	}
 	if p.cfg.StartGrace > 0 {
 		p.waiting("blocks from others, after the start")
 		if _, err := sleep(ctx, p.cfg.StartGrace, nil); err != nil {
