@@ -110,8 +110,11 @@ func noSource(s rpc.Status) string {
 		return ""
 	}
 	peers := "no peers"
-	if !s.P2P.Enabled {
+	switch {
+	case !s.P2P.Enabled:
 		peers = "P2P is off"
+	case s.P2P.Peers > 0:
+		peers = fmt.Sprintf("none of %d peers is of this chain", s.P2P.Peers)
 	}
 	switch {
 	case !s.DA.Enabled:

@@ -69,7 +69,7 @@ func TestReady(t *testing.T) {
 		"P2P off, DA alone":                  {healthy, changes{p2pOff}, 0, ""},
 		"no peers, DA alone":                 {healthy, changes{noPeers}, 0, ""},
 		"peers of other chains, DA alone":    {healthy, changes{strangers}, 0, ""},
-		"peers of other chains, DA down":     {healthy, changes{strangers, daFails}, 0, "no source of blocks: no peers, and DA fails: connection refused"},
+		"peers of other chains, DA down":     {healthy, changes{strangers, daFails}, 0, "no source of blocks: none of 3 peers is of this chain, and DA fails: connection refused"},
 		"no peers and DA down":               {healthy, changes{noPeers, daFails}, 0, "no source of blocks: no peers, and DA fails: connection refused"},
 		"no peers and DA not configured":     {healthy, changes{noPeers, daOff}, 0, "no source of blocks: no peers, and DA is not configured"},
 		"P2P off and DA down":                {healthy, changes{p2pOff, daFails}, 0, "no source of blocks: P2P is off, and DA fails: connection refused"},

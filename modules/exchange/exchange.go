@@ -70,6 +70,8 @@ type Exchange[H Item[H]] struct {
 	park     park[H]
 	reported seen // conflicts already reported
 
+	strangers strangers
+
 	heard  quiet // when gossip was heard last
 	peers  peerSet
 	claims claims

@@ -56,6 +56,7 @@ func (e *Exchange[H]) lie(p peer.ID, err error) {
 	e.counts.lies.Add(1)
 	e.withdraw(p, 0)
 	e.log.Warn("peer sent a bad item", zap.Stringer("peer", p), zap.Error(err))
+	e.ofOtherGenesis(p, err)
 	e.accuse(p, faultOf(err), err)
 }
 

@@ -147,6 +147,9 @@ func (s *puller[H]) meet(p peer.ID) {
 		return
 	}
 	s.peers.remove(p)
+	if !speaks {
+		s.ofOtherChain(p)
+	}
 }
 
 // round does all that can be done now and returns when to look again; zero
