@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/hex"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -146,6 +147,52 @@ func TestTransactionsTakenAreKept(t *testing.T) {
 	seq.start()
 	seq.reads("taken", "kept")
 	require.Equal(t, uint64(2), seq.applied())
+}
+
+// TestLostDatabase: a sequencer that has its keys and nothing else does not sign
+// the chain anew while DA is away; it reads what it has lost, and goes on.
+func TestLostDatabase(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	da := w.newDA()
+	da.start()
+	seq := w.sequencer("--sequencer.block_time=50ms", "--sequencer.lazy", "--sequencer.lazy_interval=1h")
+	alone := w.follower("alone", da.viaDA(), noPeers)
+	seq.start()
+	alone.start()
+	for i := range 5 {
+		seq.send(fmt.Sprintf("k%d", i), "kept")
+		seq.applies(uint64(i + 2))
+	}
+	height := seq.applied()
+	alone.finalizes(height)
+	seen := newWitness()
+	seen.readNode(alone, height)
+	seq.kill()
+	require.NoError(t, os.RemoveAll(filepath.Join(seq.home, "data")))
+
+	da.control(`{"outage":"hang"}`)
+	seq.start("--sequencer.ask_peers=1s")
+	eventually(t, patience, func() (bool, string) {
+		s := seq.status()
+		return strings.HasPrefix(s.WaitingFor, "DA to be read"), fmt.Sprintf("waits for %q", s.WaitingFor)
+	})
+	require.Zero(t, seq.applied())
+	r := command(t, "status", "--rpc", seq.rpc())
+	require.Contains(t, r.out, "DA to be read, where the chain may have blocks already")
+	da.control(`{"outage":"none"}`)
+	seq.applies(height)
+	seq.reads("k4", "kept")
+	seq.send("more", "new")
+	alone.reads("more", "new")
+	height = seq.applied()
+	alone.finalizes(height)
+	for _, n := range []*node{seq, alone} {
+		seen.readNode(n, height)
+	}
+	seen.readDA(da)
+	t.Logf("one header for each of %d heights", seen.verdict(t))
+	agree(t, seq, alone)
 }
 
 // chainOf opens the store of a node that does not run.
