@@ -153,7 +153,7 @@ func (s *schedule) twoStories() {
 		"sync step failed, trying again",
 		// Who is told the other story by its own follower does not know which to tell on.
 		"worker failed, the node stops")
-	peers := n.Sequencer(testnet.Name("peers"), testnet.Tripwire())
+	peers := n.Sequencer(testnet.Name("peers"), testnet.Tripwire(), testnet.Unchecked())
 	peers.CutDA()
 	both := n.Full(testnet.Name("both"), testnet.Peers(peers), testnet.Tripwire())
 	light := n.Light(testnet.Name("light"), testnet.Peers(peers), testnet.Tripwire())
