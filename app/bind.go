@@ -316,9 +316,9 @@ type producerChain struct {
 	peers *exchange.Exchange[*block.SignedHeader]
 }
 
-// Ahead returns the highest height anybody is known to have: all of them were
-// signed with the proposer's key.
-func (c producerChain) Ahead() uint64 { return c.peers.Status().Target }
+// Ahead returns the highest height peers are known to have, signed by the
+// proposer. What they merely claim does not count: it would stop the chain.
+func (c producerChain) Ahead() uint64 { return c.peers.Vouched() }
 
 // State implements sequencer.Chain.
 func (c producerChain) State() block.State { return c.Snapshot().State }

@@ -140,7 +140,7 @@ func TestDamagedDatabase(t *testing.T) {
 func TestDAIsUnreachable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	da := w.newDA() // never started
+	da := w.newDA()                                   // never started
 	seq := w.sequencer("--sequencer.begin_unchecked") // of a chain that is known to be new
 	seq.start()
 	both := w.follower("both", seq.viaP2P(), da.viaDA())

@@ -58,8 +58,8 @@ func (s *puller[H]) claimed(ctx context.Context, p peer.ID, a answer[H]) {
 	s.peers.answered(p)
 }
 
-// Told returns the connected peers that have told their head, which is in the
-// target if it is higher than the store's.
+// Told returns the connected peers that have told their head; Vouched has the
+// highest one.
 func (e *Exchange[H]) Told() []peer.ID { return e.peers.told() }
 
 // held reports whether the item's height is in the store already. If another

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 
@@ -78,6 +79,7 @@ func (e *Exchange[H]) ofOtherGenesis(p peer.ID, err error) {
 	}
 	e.strangers.genesis.Do(func() {
 		e.log.Warn("peer has a chain of this name with another proposer: is the genesis file that of the chain?",
-			zap.Stringer("peer", p), zap.String("proposer", v.Got), zap.String("genesis_proposer", v.Want))
+			zap.Stringer("peer", p), zap.String("proposer", v.Got),
+			zap.String("genesis_proposer", fmt.Sprintf("%X", e.genesis.ProposerAddress)))
 	})
 }

@@ -79,6 +79,22 @@ func (c *claims) top(reach uint64) (top uint64) {
 	return top
 }
 
+// vouched returns the highest claim to a head that the proposer has signed.
+func (c *claims) vouched() (top uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, one := range c.by {
+		if !one.vague {
+			top = max(top, one.height)
+		}
+	}
+	return top
+}
+
+// Vouched returns the highest head peers told of that the proposer has signed,
+// as long as nobody found that they do not have it.
+func (e *Exchange[H]) Vouched() uint64 { return e.claims.vouched() }
+
 // target returns the highest height worth asking for.
 func (e *Exchange[H]) target() uint64 {
 	if t, ok := e.rules.target(); ok {
