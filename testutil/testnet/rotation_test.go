@@ -130,9 +130,10 @@ func TestRotationRolledBack(t *testing.T) {
 			"rolling back to follow da", "rolled back to follow da", "chain store truncated", "executor is ahead, rolling back",
 			"conflicting items", "peer sent a bad item", "header differs from the one on da", "reading from da fails; retrying",
 			"nothing can be posted to the DA layer, trying again", "syncing failed, trying again")
-		peers := n.Sequencer(testnet.Name("peers"), testnet.Rotating())
+		peers := n.Sequencer(testnet.Name("peers"), testnet.Rotating(), testnet.Unchecked())
 		peers.CutDA()
-		second := n.Sequencer(testnet.Name("second"), testnet.Rotating(), testnet.Key("second"), testnet.Peers(peers))
+		second := n.Sequencer(testnet.Name("second"), testnet.Rotating(), testnet.Key("second"), testnet.Peers(peers),
+			testnet.Unchecked())
 		second.CutDA()
 		full := n.Full(testnet.Name("full"), testnet.Rotating(), testnet.Peers(peers))
 		full.CutDA()
