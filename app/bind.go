@@ -17,6 +17,7 @@ import (
 	"github.com/tandem-node/tandem/modules/daworker"
 	"github.com/tandem-node/tandem/modules/exchange"
 	"github.com/tandem-node/tandem/modules/execution"
+	"github.com/tandem-node/tandem/modules/forced"
 	"github.com/tandem-node/tandem/modules/instrumented"
 	"github.com/tandem-node/tandem/modules/notifier"
 	"github.com/tandem-node/tandem/modules/p2p"
@@ -79,14 +80,16 @@ func bindings(r Role) fx.Option {
 				header, data := s.namespaces()
 				return sequencer.Namespaces{Header: header, Data: data}
 			},
-			func(p *sequencer.Producer, s *sequencer.Submitter, e execution.Executor, d *exchange.Exchange[*block.Data]) extras {
-				return extras{DataEx: d, Producer: p, Submitter: s, Executor: e}
+			forcedParams, func(s Setup, t *forced.Taker) sequencer.Forced { return takerOf(s, t) },
+			func(p *sequencer.Producer, s *sequencer.Submitter, t *forced.Taker, e execution.Executor, d *exchange.Exchange[*block.Data]) extras {
+				return extras{DataEx: d, Producer: p, Submitter: s, Taker: t, Executor: e}
 			},
 		))
 	case r.Executes():
 		return fx.Options(common, executorBindings(), fx.Provide(
-			func(e execution.Executor, d *exchange.Exchange[*block.Data]) extras {
-				return extras{DataEx: d, Executor: e}
+			forcedParams, func(s *chainstore.Store, p *pipeline.Pipeline) forced.Followed { return followed{s, p} },
+			func(e execution.Executor, w *forced.Watcher, d *exchange.Exchange[*block.Data]) extras {
+				return extras{DataEx: d, Watcher: w, Executor: e}
 			},
 		))
 	default:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/tandem-node/tandem/modules/daworker"
 	"github.com/tandem-node/tandem/modules/exchange"
 	"github.com/tandem-node/tandem/modules/execution"
+	"github.com/tandem-node/tandem/modules/forced"
 	"github.com/tandem-node/tandem/modules/leveldb"
 	"github.com/tandem-node/tandem/modules/p2p"
 	"github.com/tandem-node/tandem/modules/pipeline"
@@ -36,6 +38,7 @@ type Config struct {
 	Execution  execution.Config        `koanf:"execution"`
 	Signer     signer.Config           `koanf:"signer"`
 	Sequencer  sequencer.Config        `koanf:"sequencer"`
+	Forced     forced.Config           `koanf:"forced"`
 	Exchange   exchange.Config         `koanf:"exchange"`
 	Syncer     syncer.Config           `koanf:"syncer"`
 	Pipeline   pipeline.Config         `koanf:"pipeline"`
@@ -64,17 +67,18 @@ func (c HealthConfig) Validate() error {
 type Namespaces struct {
 	Header string `koanf:"header"` // empty: <chain id>-headers
 	Data   string `koanf:"data"`   // empty: as header, or <chain id>-data when that is empty too
+	Forced string `koanf:"forced"` // empty: nothing is forced
 }
 
 // Of returns the names for a chain.
 func (n Namespaces) Of(chainID string) Namespaces {
 	switch {
 	case n.Header == "" && n.Data == "":
-		return Namespaces{Header: chainID + "-headers", Data: chainID + "-data"}
+		n.Header, n.Data = chainID+"-headers", chainID+"-data"
 	case n.Header == "":
-		return Namespaces{Header: chainID + "-headers", Data: n.Data}
+		n.Header = chainID + "-headers"
 	case n.Data == "":
-		return Namespaces{Header: n.Header, Data: n.Header}
+		n.Data = n.Header
 	}
 	return n
 }
@@ -85,7 +89,7 @@ func Default() Config {
 	return Config{
 		Role: RoleFull.Name(), GenesisFile: "config/genesis.json",
 		Log: t.Log, RPC: rpc.Default(), P2P: p2p.Default(), DA: da.Default(), DAWorker: daworker.Default(),
-		Execution: execution.Default(), Signer: signer.Default(), Sequencer: sequencer.Default(),
+		Execution: execution.Default(), Signer: signer.Default(), Sequencer: sequencer.Default(), Forced: forced.Default(),
 		Exchange: exchange.Default(), Syncer: syncer.Default(), Pipeline: pipeline.Default(),
 		Store: chainstore.Default(), DB: leveldb.Default(), Tracing: t.Tracing,
 		Health: HealthConfig{StuckAfter: 2 * time.Minute},
@@ -109,6 +113,7 @@ func (c Config) Problems() []error {
 		{"execution", c.Execution.Validate},
 		{"signer", c.Signer.Validate},
 		{"sequencer", c.Sequencer.Validate},
+		{"forced", c.Forced.Validate},
 		{"exchange", c.Exchange.Validate},
 		{"syncer", c.Syncer.Validate},
 		{"pipeline", c.Pipeline.Validate},
@@ -143,6 +148,8 @@ func (c Config) validateSelf() error {
 		return errors.New("da.address is empty, want the URL of a DA node: a sequencer has to post its blocks")
 	case role.Produces() && c.Pipeline.Conflict == pipeline.PolicyFollowDA:
 		return errors.New("pipeline.conflict is follow-da, want auto or halt: a sequencer does not roll back what it signed")
+	case c.Namespaces.Forced != "" && slices.Contains([]string{c.Namespaces.Header, c.Namespaces.Data}, c.Namespaces.Forced):
+		return fmt.Errorf("namespaces.forced is %q, want another one than that of headers and data", c.Namespaces.Forced)
 	case c.P2P.Disabled && len(c.DA.Addresses) == 0 && !role.Produces():
 		return errors.New("p2p.disabled is true and da.address is empty: the node would have no source of blocks")
 	}

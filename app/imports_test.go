@@ -33,6 +33,7 @@ func allowed() map[string][]string {
 		"modules/daworker":       {"modules/block", "modules/da"},
 		"modules/pipeline":       {"modules/block"},
 		"modules/execution":      {"modules/block", "modules/leveldb"},
+		"modules/forced":         {"modules/block", "modules/da"},
 		"modules/sequencer":      {"modules/block", "modules/da"},
 		"modules/rpc":            {"modules/block", "modules/rpc/evnodev1", "modules/rpc/evnodev1/evnodev1connect"},
 	}

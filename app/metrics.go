@@ -38,6 +38,18 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		exchanged(e, "data", d.Status(), d.Stats(), c.m.in.Setup.Config.Exchange)
 	}
 	c.production(e)
+	c.forced(e)
+}
+
+// forced is there where transactions can be forced through DA.
+func (c collector) forced(e emitter) {
+	s := c.m.in.Extras.forcedStatus()
+	if s == nil {
+		return
+	}
+	e.gauge(names.MetricForced, "Transactions forced through DA that are in no block yet.", uint64(s.Waiting)) //nolint:gosec // a count
+	e.counter(names.MetricCensored, "Transactions forced through DA that the sequencer left out for good.", s.Censored)
+	e.held("forced", c.m.in.Extras.forcedBytes())
 }
 
 func (c collector) node(e emitter) {

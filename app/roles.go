@@ -8,6 +8,7 @@ import (
 	"github.com/tandem-node/tandem/modules/daworker"
 	"github.com/tandem-node/tandem/modules/exchange"
 	"github.com/tandem-node/tandem/modules/execution"
+	"github.com/tandem-node/tandem/modules/forced"
 	"github.com/tandem-node/tandem/modules/leveldb"
 	"github.com/tandem-node/tandem/modules/notifier"
 	"github.com/tandem-node/tandem/modules/p2p"
@@ -40,11 +41,11 @@ func roles() map[Role]struct {
 	}{
 		RoleFull: {"full", []fx.Option{
 			leveldb.Module(), chainstore.Module(), notifier.Module(), execution.Module(), pipeline.Module(),
-			p2p.Module(), exchange.Module(), da.Module(), daworker.Module(), syncer.Module(), referee.Module(), progress.Module(), rpc.Module(),
+			p2p.Module(), exchange.Module(), da.Module(), daworker.Module(), syncer.Module(), referee.Module(), forced.WatchModule(), progress.Module(), rpc.Module(),
 		}},
 		RoleSequencer: {"sequencer", []fx.Option{
 			leveldb.Module(), chainstore.Module(), notifier.Module(), execution.Module(), pipeline.Module(),
-			p2p.Module(), exchange.Module(), da.Module(), daworker.Module(), syncer.Module(), referee.Module(), sequencer.Module(), rpc.Module(),
+			p2p.Module(), exchange.Module(), da.Module(), daworker.Module(), syncer.Module(), referee.Module(), forced.TakeModule(), sequencer.Module(), rpc.Module(),
 		}},
 		RoleLight: {"light", []fx.Option{
 			leveldb.Module(), chainstore.Module(), notifier.Module(), pipeline.Module(),

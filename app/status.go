@@ -17,6 +17,7 @@ import (
 	"github.com/tandem-node/tandem/modules/daworker"
 	"github.com/tandem-node/tandem/modules/exchange"
 	"github.com/tandem-node/tandem/modules/execution"
+	"github.com/tandem-node/tandem/modules/forced"
 	"github.com/tandem-node/tandem/modules/notifier"
 	"github.com/tandem-node/tandem/modules/p2p"
 	"github.com/tandem-node/tandem/modules/pipeline"
@@ -56,6 +57,8 @@ type monitorIn struct {
 type extras struct {
 	DataEx    *exchange.Exchange[*block.Data]
 	Producer  *sequencer.Producer
+	Taker     *forced.Taker
+	Watcher   *forced.Watcher
 	Submitter *sequencer.Submitter
 	Executor  execution.Executor
 }
@@ -101,7 +104,7 @@ func (m *monitor) Status(ctx context.Context) rpc.Status {
 		Applied: rpc.Applied{
 			StateRoot: shortRoot(snap.State.AppHash), BlockTime: snap.State.LastTime, At: snap.AppliedAt,
 		},
-		P2P: m.p2pStatus(),
+		P2P: m.p2pStatus(), Forced: m.in.Extras.forcedStatus(),
 	}
 	if snap.Applied() > 0 {
 		s.Applied.Hash = snap.AppliedHash.String()
@@ -187,7 +190,7 @@ func (m *monitor) sequencerStatus(w *waits) *rpc.Sequencer {
 	w.Producer, w.Lanes = p.WaitingFor, []sequencer.LaneStats{sub.Header, sub.Data}
 	s := &rpc.Sequencer{
 		Produced: p.Produced, LastBlock: p.LastTime, Paused: p.Paused, Error: p.LastError,
-		Late:           late(m.in.Setup.Config.Sequencer, lastOf(p.LastTime, m.started, m.in.Setup.Genesis.StartTime), time.Now()),
+		Late:           !p.OutOfOffice && late(m.in.Setup.Config.Sequencer, lastOf(p.LastTime, m.started, m.in.Setup.Genesis.StartTime), time.Now()),
 		PendingHeaders: sub.Header.Lag, PendingData: sub.Data.Lag,
 		SubmittedHeader: sub.Header.Submitted, SubmittedData: sub.Data.Submitted,
 	}

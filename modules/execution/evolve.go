@@ -37,6 +37,7 @@ const (
 // neither part of the root nor listed.
 type EvolveKV struct {
 	frontend
+	writes
 	cfg Config
 	db  *database
 

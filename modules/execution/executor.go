@@ -90,6 +90,23 @@ type TxNotifier interface {
 	TxsAvailable() <-chan struct{}
 }
 
+// TxFilter is implemented by executors that can tell what is no transaction of
+// theirs. Transactions forced through DA that they remove are nobody's duty, so
+// every node has to come to the same answer: by the bytes alone.
+type TxFilter interface {
+	// FilterTxs returns what to do with each of txs (evolve-wire §4.1).
+	FilterTxs(ctx context.Context, txs [][]byte, forced bool) ([]TxVerdict, error)
+}
+
+// TxVerdict is what a filter makes of a transaction.
+type TxVerdict uint8
+
+// The verdicts, as the Evolve interface numbers them.
+const (
+	TxOK     TxVerdict = iota // may go into a block
+	TxRemove                  // is none and never will be
+)
+
 // HTTPProvider is implemented by executors with endpoints of their own.
 type HTTPProvider interface {
 	// Handler serves paths relative to its root. It is usable until Close.

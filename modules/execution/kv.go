@@ -49,6 +49,7 @@ const (
 // replays the blocks without writes.
 type KV struct {
 	frontend
+	writes
 	cfg     Config
 	db      *database
 	pending *leveldb.Batch // gathered for the next write

@@ -21,6 +21,17 @@ func NewNoop(cfg Config, log *zap.Logger) *Noop {
 	return &Noop{frontend: newFrontend(cfg, log), root: block.Sum([]byte(NameNoop))}
 }
 
+// FilterTxs takes everything but nothing.
+func (n *Noop) FilterTxs(_ context.Context, txs [][]byte, _ bool) ([]TxVerdict, error) {
+	out := make([]TxVerdict, len(txs))
+	for i, tx := range txs {
+		if len(tx) == 0 {
+			out[i] = TxRemove
+		}
+	}
+	return out, nil
+}
+
 // InitChain returns the constant root.
 func (n *Noop) InitChain(context.Context, block.Genesis) ([]byte, error) { return n.root[:], nil }
 

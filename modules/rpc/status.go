@@ -22,6 +22,8 @@ type Status struct {
 	Sequencer *Sequencer `json:"sequencer,omitempty"`
 	// Conflicts is there once the proposer was caught signing two headers.
 	Conflicts *Conflicts `json:"conflicts,omitempty"`
+	// Forced is there where transactions can be forced through DA.
+	Forced *Forced `json:"forced,omitempty"`
 	// WaitingFor is the one reason the node makes no progress; empty when it has
 	// all there is.
 	WaitingFor string `json:"waiting_for,omitempty"`
@@ -138,6 +140,19 @@ type Sequencer struct {
 	SubmittedData   uint64    `json:"submitted_data"`
 	Paused          bool      `json:"paused"`
 	Error           string    `json:"last_error,omitempty"`
+}
+
+// Forced tells of transactions that were posted to the forced namespace: what a
+// sequencer still has to take, what a follower has not found in final blocks.
+type Forced struct {
+	Waiting  int    `json:"waiting"`
+	DAHeight uint64 `json:"da_height"`          // nothing below it waits
+	Index    uint64 `json:"index"`              // nor before this blob of it
+	CatchUp  bool   `json:"catch_up,omitempty"` // blocks hold nothing else
+	Strikes  uint64 `json:"strikes,omitempty"`  // epochs in which the first that waits was left out
+	Censored uint64 `json:"censored,omitempty"` // given up on
+	Last     string `json:"last_censored,omitempty"`
+	Error    string `json:"last_error,omitempty"`
 }
 
 // Conflicts tells of heights for which the proposer signed two headers; the

@@ -68,7 +68,7 @@ func (p *Producer) turn(ctx context.Context) error {
 			p.keep(ctx)
 		}
 		due := latest(p.cadence.blockAt, p.cadence.lazyAt)
-		if !p.queue.empty() {
+		if !p.queue.empty() || p.p.Forced.Pending() {
 			due, txs = p.cadence.blockAt, nil
 		}
 		left := time.Until(due)
@@ -81,6 +81,9 @@ func (p *Producer) turn(ctx context.Context) error {
 		if p.queue.empty() && (txs == nil || idle > patience || p.reaping.text() != "") {
 			left, txs = min(left, p.cfg.PollInterval), nil
 		}
+		if !none(p.p.Forced) {
+			left = min(left, p.cfg.PollInterval) // what is forced comes unannounced
+		}
 		timeout, err := sleep(ctx, left, txs)
 		if err != nil {
 			return err
@@ -90,6 +93,12 @@ func (p *Producer) turn(ctx context.Context) error {
 			idle = 0
 		}
 	}
+}
+
+// none reports whether nothing is ever forced.
+func none(f Forced) bool {
+	_, ok := f.(NoForced)
+	return ok
 }
 
 // notifications returns the executor's channel, or nil when it has none.

@@ -97,10 +97,17 @@ func (p *Producer) build(ctx context.Context, st block.State) (block.Block, erro
 	if err != nil {
 		return block.Block{}, err
 	}
-	p.reap(ctx) // from here on nothing may fail before it is written down
+	txs, at, err := p.forced(ctx, st)
+	if err != nil {
+		return block.Block{}, err
+	}
+	if !p.p.Forced.Only() {
+		p.reap(ctx) // from here on nothing may fail before it is written down
+		txs = append(txs, p.queue.take(p.cfg.MaxBlockBytes-size(txs))...)
+	}
 	data := block.NewData(&block.Metadata{
-		ChainID: st.ChainID, Height: st.NextHeight(), Time: p.blockTime(st), LastDataHash: lastData,
-	}, p.queue.take())
+		ChainID: st.ChainID, Height: st.NextHeight(), Time: p.blockTime(st, at), LastDataHash: lastData,
+	}, txs)
 	commitment := data.Commitment()
 	h := block.Header{
 		Height: data.Metadata.Height, Time: data.Metadata.Time, LastHeaderHash: st.LastHeaderHash, DataHash: commitment[:],
@@ -118,12 +125,40 @@ func (p *Producer) build(ctx context.Context, st block.State) (block.Block, erro
 	return b, nil
 }
 
+// forced returns what the next block has to begin with.
+func (p *Producer) forced(ctx context.Context, st block.State) (txs [][]byte, at time.Time, err error) {
+	err = p.retry(ctx, func() error {
+		txs, at, err = p.p.Forced.Take(ctx, st, p.cfg.MaxBlockBytes)
+		return err
+	})
+	if err != nil {
+		return nil, at, fmt.Errorf("forced transactions for block %d: %w", st.NextHeight(), err)
+	}
+	return txs, at, nil
+}
+
+// size returns what transactions take of a block.
+func size(txs [][]byte) int {
+	n := 0
+	for _, tx := range txs {
+		n += block.FramedTx(tx)
+	}
+	return n
+}
+
 // blockTime returns the time of the next block: the genesis time at first, then
-// the wall clock, but never before the last block.
-func (p *Producer) blockTime(st block.State) uint64 {
-	t := p.p.Genesis.StartTime
-	if st.Started() {
-		t = latest(p.p.Now(), st.LastTime)
+// the wall clock or, with forced transactions, the time at which DA has them, as
+// far as peers will take that. It is never before the last block.
+func (p *Producer) blockTime(st block.State, forcedAt time.Time) uint64 {
+	t, now := p.p.Genesis.StartTime, p.p.Now()
+	switch {
+	case !st.Started():
+	case forcedAt.IsZero():
+		t = latest(now, st.LastTime)
+	case forcedAt.After(now.Add(maxAhead)): // DA's clock or ours is wrong
+		t = latest(now.Add(maxAhead), st.LastTime)
+	default:
+		t = latest(forcedAt, st.LastTime)
 	}
 	return uint64(t.UnixNano())
 }

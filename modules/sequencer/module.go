@@ -49,6 +49,7 @@ type producerIn struct {
 	Broadcaster Broadcaster
 	Elsewhere   Elsewhere
 	Submitter   *Submitter
+	Forced      Forced
 }
 
 type runIn struct {
@@ -73,7 +74,7 @@ func provideProducer(in producerIn) *Producer {
 	return NewProducer(ProducerParams{
 		Config: c.Config, Genesis: c.Genesis, Signer: c.Signer, Chain: c.Chain, Store: c.Store,
 		Headers: c.Headers, Data: c.Data, Executor: in.Executor, Broadcaster: in.Broadcaster,
-		Elsewhere: in.Elsewhere, Posted: in.Submitter, Log: c.Log.Named("sequencer"), Tracer: c.Tracer,
+		Elsewhere: in.Elsewhere, Posted: in.Submitter, Forced: in.Forced, Log: c.Log.Named("sequencer"), Tracer: c.Tracer,
 	})
 }
 

@@ -2,6 +2,7 @@ package sequencer
 
 import (
 	"context"
+	"time"
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/da"
@@ -72,6 +73,32 @@ type TxNotifier interface {
 	// transactions are waiting. It is asked for anew before each wait.
 	TxsAvailable() <-chan struct{}
 }
+
+// Forced gives what was forced through DA: see modules/forced.
+type Forced interface {
+	// Take returns what the block after st has to begin with, at most so many bytes
+	// or one transaction, and the time the block should have. They are given again
+	// until they are in an applied block.
+	Take(ctx context.Context, st block.State, most int) (txs [][]byte, at time.Time, err error)
+	// Only reports whether blocks may hold nothing else for now.
+	Only() bool
+	// Pending reports whether a block is called for.
+	Pending() bool
+}
+
+// NoForced is a Forced that has nothing.
+type NoForced struct{}
+
+// Take implements Forced.
+func (NoForced) Take(context.Context, block.State, int) ([][]byte, time.Time, error) {
+	return nil, time.Time{}, nil
+}
+
+// Only implements Forced.
+func (NoForced) Only() bool { return false }
+
+// Pending implements Forced.
+func (NoForced) Pending() bool { return false }
 
 // Broadcaster gossips a block that was made here, header first, then data.
 type Broadcaster interface {

@@ -26,6 +26,7 @@ type ProducerParams struct {
 	Executor    Executor
 	Broadcaster Broadcaster
 	Elsewhere   Elsewhere        // nil: nowhere
+	Forced      Forced           // nil: NoForced
 	Posted      Posted           // nil: production never pauses
 	Now         func() time.Time // wall clock for block times; nil: time.Now
 	Log         *zap.Logger
@@ -64,6 +65,7 @@ type ProducerStats struct {
 	QueuedBytes  int
 	DroppedTxs   uint64 // too large for any block, or over the queue's limit
 	Paused       bool   // too many blocks wait for DA
+	OutOfOffice  bool   // the next block is for another proposer to sign
 	WaitingFor   string // empty while the cadence is all that is waited for
 	LastError    string // the failure that goes on, or nothing
 	PendingLimit uint64 // Config.MaxPending
@@ -73,6 +75,9 @@ type ProducerStats struct {
 func NewProducer(p ProducerParams) *Producer {
 	if p.Now == nil {
 		p.Now = time.Now
+	}
+	if p.Forced == nil {
+		p.Forced = NoForced{}
 	}
 	log := p.Log
 	return &Producer{
@@ -174,12 +179,14 @@ func (p *Producer) inOffice(ctx context.Context) error {
 			break
 		}
 		waited = true
+		p.update(func(s *ProducerStats) { s.OutOfOffice = true })
 		p.waiting(fmt.Sprintf("its turn: proposer %X signs the next block", st.NextProposer), zap.Uint64("height", st.NextHeight()))
 		if err := await(ctx, changed); err != nil {
 			return err
 		}
 	}
 	if waited {
+		p.update(func(s *ProducerStats) { s.OutOfOffice = false })
 		p.waiting("")
 		p.p.Log.Info("this node is the proposer now", zap.Uint64("height", p.p.Chain.State().NextHeight()))
 		p.cadence.start(p.p.Chain.State(), p.p.Now())

@@ -4,8 +4,6 @@ import (
 	"crypto/sha256"
 	"math"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"github.com/tandem-node/tandem/modules/block"
 )
 
@@ -30,9 +28,6 @@ func newQueue(most, limit int) *queue {
 	return &queue{most: most, limit: limit, known: map[[sha256.Size]byte]struct{}{}}
 }
 
-// framed is what a transaction adds to an encoded block: tag, length, bytes.
-func framed(tx []byte) int { return protowire.SizeTag(2) + protowire.SizeBytes(len(tx)) }
-
 func (q *queue) empty() bool { return len(q.txs) == 0 }
 
 // add appends transactions. It leaves out duplicates of waiting ones, those
@@ -43,7 +38,7 @@ func (q *queue) add(txs [][]byte) int { return q.admit(txs, q.limit) }
 func (q *queue) admit(txs [][]byte, limit int) int {
 	kept := 0
 	for _, tx := range txs {
-		size := framed(tx)
+		size := block.FramedTx(tx)
 		if size > q.most {
 			q.tooBig++
 			continue
@@ -65,12 +60,12 @@ func (q *queue) admit(txs [][]byte, limit int) int {
 	return kept
 }
 
-// take removes and returns the transactions of one block: the longest prefix
-// that fits, so that order is kept.
-func (q *queue) take() [][]byte {
+// take removes and returns what fits the given part of a block: the longest prefix
+// that does, so that order is kept.
+func (q *queue) take(most int) [][]byte {
 	n, size := 0, 0
-	for n < len(q.txs) && size+framed(q.txs[n]) <= q.most {
-		size += framed(q.txs[n])
+	for n < len(q.txs) && size+block.FramedTx(q.txs[n]) <= most {
+		size += block.FramedTx(q.txs[n])
 		delete(q.known, q.hashes[n])
 		n++
 	}

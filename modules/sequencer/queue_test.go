@@ -36,12 +36,12 @@ func TestQueueProperties(t *testing.T) {
 				}
 				q.add(offer)
 			} else {
-				got := q.take()
+				got := q.take(q.most)
 				require.Equal(t, len(got) == 0, len(model) == 0, "a block takes at least one")
 				require.LessOrEqual(t, block.NewData(nil, got).Size(), most)
 				for i, tx := range got {
 					require.Equal(t, model[i], tx)
-					size -= framed(tx)
+					size -= block.FramedTx(tx)
 				}
 				model = model[len(got):]
 				if len(model) > 0 {

@@ -37,6 +37,8 @@ const (
 	MetricEvidence     = "tandem_evidence"                     // pairs of headers kept
 	MetricReverts      = "tandem_reverts_total"                // roll-backs to follow DA
 	MetricConflicts    = "tandem_conflicts_total"              // by LabelKind, and the source
+	MetricForced       = "tandem_forced_waiting_txs"           // forced through DA, in no block yet
+	MetricCensored     = "tandem_censored_txs_total"           // of them, given up on
 	MetricProduced     = "tandem_produced_blocks_total"
 	MetricQueuedTxs    = "tandem_queued_txs"
 	MetricDroppedTxs   = "tandem_dropped_txs_total"

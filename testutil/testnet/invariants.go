@@ -117,6 +117,32 @@ func (n *Net) Namespaces() (header, data da.Namespace) {
 	return da.NamespaceOf(names.Header), da.NamespaceOf(names.Data)
 }
 
+// ForcedNamespace is the name under which nodes of a Net take forced transactions,
+// where a test turns that on: see Forced.
+const ForcedNamespace = "testnet-forced"
+
+// Forced makes all nodes heed transactions that are forced through DA, in epochs
+// of so many DA heights.
+func Forced(epoch uint64) Option {
+	return func(s *settings) {
+		s.epoch = epoch
+		s.change = append(s.change, func(c *app.Config) { c.Namespaces.Forced = ForcedNamespace })
+	}
+}
+
+// Force posts transactions to the forced namespace and returns the DA height they
+// are at.
+func (n *Net) Force(txs ...string) uint64 {
+	n.t.Helper()
+	blobs := make([][]byte, len(txs))
+	for i, tx := range txs {
+		blobs[i] = []byte(tx)
+	}
+	height, err := n.DA.Client().Submit(context.Background(), da.NamespaceOf(ForcedNamespace), blobs)
+	require.NoError(n.t, err)
+	return height
+}
+
 // posted reads all of DA, whatever its switches say.
 func (n *Net) posted() posted {
 	n.t.Helper()

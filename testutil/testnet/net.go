@@ -40,6 +40,7 @@ type Net struct {
 type settings struct {
 	blockTime, daTime, latency time.Duration
 	lazy                       time.Duration
+	epoch                      uint64
 	change                     []func(*app.Config)
 }
 
@@ -81,6 +82,9 @@ func New(tb testing.TB, opts ...Option) *Net {
 	}
 	n.Genesis = testutil.NewChain("testnet").Genesis
 	n.Genesis.StartTime = time.Now().UTC()
+	if n.cfg.epoch > 0 {
+		n.Genesis.DAEpochForcedInclusion = n.cfg.epoch
+	}
 	n.wires = newWires(n.cfg.latency)
 	tb.Cleanup(n.wires.net.Close)
 	n.startDA()

@@ -15,6 +15,7 @@ import (
 	"github.com/tandem-node/tandem/modules/daworker"
 	"github.com/tandem-node/tandem/modules/exchange"
 	"github.com/tandem-node/tandem/modules/execution"
+	"github.com/tandem-node/tandem/modules/execution/executiontest"
 	"github.com/tandem-node/tandem/modules/notifier"
 	"github.com/tandem-node/tandem/modules/p2p"
 	"github.com/tandem-node/tandem/modules/pipeline"
@@ -168,7 +169,11 @@ func (x *Node) Put(key, value string) {
 // Get reads a key of the built-in executor.
 func (x *Node) Get(key string) (string, bool) {
 	x.net.t.Helper()
-	kv, ok := x.Executor.(interface {
+	e := any(x.Executor)
+	if r, ok := e.(executiontest.Rotating); ok {
+		e = r.Complete
+	}
+	kv, ok := e.(interface {
 		Get(key []byte) ([]byte, bool, error)
 	})
 	require.True(x.net.t, ok, "the executor of %s has no keys", x.Name())

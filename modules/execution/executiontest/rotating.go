@@ -18,6 +18,7 @@ type Complete interface {
 	execution.InfoProvider
 	execution.Submitter
 	execution.TxNotifier
+	execution.TxFilter
 	execution.HTTPProvider
 }
 

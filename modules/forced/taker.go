@@ -1,0 +1,289 @@
+package forced
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/modules/da"
+)
+
+// Meta keeps small records.
+type Meta interface {
+	Meta(key string) ([]byte, bool, error)
+	PutMeta(key string, value []byte) error
+}
+
+// Params are the parts of a Taker or a Watcher.
+type Params struct {
+	Client    da.Client
+	Namespace da.Namespace
+	// Enabled is false where no forced namespace is configured.
+	Enabled bool
+	Genesis block.Genesis
+	Chain   Chain
+	// Applied returns the height of the newest applied block, 0 before the first.
+	Applied func() uint64
+	Meta    Meta
+	Valid   Valid // nil takes everything that has a size
+	Config  Config
+	Poll    time.Duration // the DA block time
+	Log     *zap.Logger   // nil is silent
+}
+
+func (p Params) source() *source {
+	return &source{client: p.Client, ns: p.Namespace, valid: p.Valid, epochs: epochsOf(p.Genesis)}
+}
+
+func (p Params) book(keep bool) *book {
+	return newBook(epochsOf(p.Genesis).first, p.Chain, p.Config.PendingBytes, keep)
+}
+
+// TakerStats is a snapshot of what a Taker does.
+type TakerStats struct {
+	Enabled bool
+	Waiting int      // transactions that wait for a block
+	Bytes   int      // what they cost
+	Front   Position // everything before it was taken
+	CatchUp bool     // blocks hold nothing else for now
+	Error   string   // why DA cannot be read; empty while it can
+}
+
+// Taker gives the sequencer what was forced. Its methods may be used from many
+// goroutines; Run only once.
+type Taker struct {
+	p      Params
+	source *source // of Run's goroutine
+
+	mu      sync.Mutex
+	book    *book
+	behind  bool // an epoch or more at the start, and not caught up since
+	lastErr error
+	saved   Position
+	have    bool // saved is set
+}
+
+const takenKey = "forced/taken"
+
+// NewTaker returns a Taker that knows nothing until Run.
+func NewTaker(p Params) *Taker {
+	if p.Log == nil {
+		p.Log = zap.NewNop()
+	}
+	return &Taker{p: p, source: p.source(), book: p.book(true)}
+}
+
+// Run reads ended epochs until ctx ends. While DA cannot be read nothing is
+// forced, and the sequencer goes on without.
+func (t *Taker) Run(ctx context.Context) error {
+	if !t.p.Enabled {
+		<-ctx.Done()
+		return nil
+	}
+	if err := t.recall(); err != nil {
+		return err
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for first := true; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		err := t.round(ctx, first)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, da.ErrDisabled):
+			<-ctx.Done()
+			return nil
+		}
+		first = first && err != nil
+		t.note(err)
+		timer.Reset(t.p.Poll)
+	}
+}
+
+// recall goes on where an earlier process was.
+func (t *Taker) recall() error {
+	v, ok, err := t.p.Meta.Meta(takenKey)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read the checkpoint of forced transactions: %w", err)
+	case !ok:
+		return nil
+	case len(v) != 16:
+		return fmt.Errorf("the checkpoint of forced transactions has %d bytes, want 16", len(v))
+	}
+	at := Position{binary.BigEndian.Uint64(v), binary.BigEndian.Uint64(v[8:])}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.book.resume(at, 0)
+	t.saved, t.have = at, true
+	return nil
+}
+
+// round reads what has ended.
+func (t *Taker) round(ctx context.Context, first bool) error {
+	head, err := t.p.Client.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("ask for the da head: %w", err)
+	}
+	e := t.source.epochs
+	ended := e.ended(head.Height)
+	if ended == 0 {
+		return nil
+	}
+	to := e.end(ended - 1)
+	next, room := t.begin(first, to)
+	for next <= to && room {
+		pages, err := t.source.pages(ctx, next, to)
+		if err != nil {
+			return err
+		}
+		if next, room, err = t.add(ctx, pages); err != nil {
+			return err
+		}
+	}
+	t.settle(to)
+	return nil
+}
+
+// begin returns the DA height to read next and whether there is room, and notes
+// whether there is an epoch or more to catch up with.
+func (t *Taker) begin(first bool, to uint64) (next uint64, room bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	next = t.book.next
+	if first && next+t.source.epochs.length <= to+1 {
+		t.behind = true
+		t.p.Log.Info("forced transactions of past epochs are taken first", zap.Uint64("from_da_height", next), zap.Uint64("to_da_height", to))
+	}
+	return next, !t.book.full()
+}
+
+// add takes in what was read.
+func (t *Taker) add(ctx context.Context, pages []page) (next uint64, room bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.book.scan(ctx, t.p.Applied()); err != nil {
+		return 0, false, fmt.Errorf("look for forced transactions in the chain: %w", err)
+	}
+	for _, p := range pages {
+		if t.book.full() {
+			break
+		}
+		if err := t.book.add(ctx, p); err != nil {
+			return 0, false, err
+		}
+	}
+	return t.book.next, !t.book.full(), t.save()
+}
+
+// settle ends the catching up.
+func (t *Taker) settle(to uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.behind && t.book.next > to && len(t.book.entries) == 0 {
+		t.behind = false
+		t.p.Log.Info("all forced transactions of past epochs are taken")
+	}
+}
+
+func (t *Taker) note(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case err != nil && t.lastErr == nil:
+		t.p.Log.Warn("forced transactions cannot be read, going on without", zap.Error(err))
+	case err == nil && t.lastErr != nil:
+		t.p.Log.Info("forced transactions can be read again")
+	}
+	t.lastErr = err
+}
+
+// save keeps the checkpoint. Losing the newest one costs reading, nothing else.
+func (t *Taker) save() error {
+	at := t.book.front()
+	if t.have && at == t.saved {
+		return nil
+	}
+	v := binary.BigEndian.AppendUint64(nil, at.DAHeight)
+	if err := t.p.Meta.PutMeta(takenKey, binary.BigEndian.AppendUint64(v, at.Index)); err != nil {
+		return fmt.Errorf("keep the checkpoint of forced transactions: %w", err)
+	}
+	t.saved, t.have = at, true
+	return nil
+}
+
+// Take returns what the block after st has to begin with, in DA order: as many
+// transactions as fit most bytes, framing included, and at least one when any
+// waits. at is the time the block should have (evolve-wire §6.9). They stay until
+// they are found in an applied block. The first block of a chain takes none: its
+// time is that of the genesis.
+func (t *Taker) Take(ctx context.Context, st block.State, most int) (txs [][]byte, at time.Time, err error) {
+	if !t.p.Enabled || !st.Started() {
+		return nil, time.Time{}, nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.book.scan(ctx, st.LastHeight); err != nil {
+		return nil, time.Time{}, fmt.Errorf("look for forced transactions in the chain: %w", err)
+	}
+	if err := t.save(); err != nil {
+		return nil, time.Time{}, err
+	}
+	size, last := 0, time.Time{}
+	for _, e := range t.book.entries {
+		n := block.FramedTx(e.tx)
+		if len(txs) > 0 && (size+n > most || !e.end.Equal(last)) {
+			break // blocks do not mix epochs: they have different times
+		}
+		size, last = size+n, e.end
+		txs = append(txs, e.tx)
+	}
+	left := 0
+	for _, e := range t.book.entries[len(txs):] {
+		if !e.end.Equal(last) {
+			break
+		}
+		left++
+	}
+	return txs, last.Add(-time.Duration(left) * time.Millisecond), nil
+}
+
+// Only reports whether blocks hold forced transactions and nothing else for now:
+// an epoch or more was missed, and DA can be read.
+func (t *Taker) Only() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.behind && t.lastErr == nil
+}
+
+// Pending reports whether transactions wait for a block.
+func (t *Taker) Pending() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.book.entries) > 0
+}
+
+// Stats returns what the Taker is doing.
+func (t *Taker) Stats() TakerStats {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := TakerStats{
+		Enabled: t.p.Enabled, Waiting: len(t.book.entries), Bytes: t.book.bytes, Front: t.book.front(),
+		CatchUp: t.behind && t.lastErr == nil,
+	}
+	if t.lastErr != nil {
+		s.Error = t.lastErr.Error()
+	}
+	return s
+}
