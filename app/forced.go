@@ -3,9 +3,11 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	header "github.com/celestiaorg/go-header"
 	"go.uber.org/fx"
+	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/chainstore"
@@ -143,4 +145,31 @@ func (e extras) forcedBytes() int {
 		n += e.Watcher.Stats().Bytes
 	}
 	return n
+}
+
+// Force posts transactions to the forced namespace of the chain a config is for, and
+// returns where they are and after which DA height the sequencer has to take them.
+func Force(ctx context.Context, c Config, txs [][]byte) (daHeight, due uint64, err error) {
+	g, err := loadGenesis(c.GenesisFile)
+	switch {
+	case err != nil:
+		return 0, 0, err
+	case c.Namespaces.Forced == "":
+		return 0, 0, errors.New("namespaces.forced is empty, want the name the chain's nodes use: without it nothing can be forced")
+	}
+	for _, tx := range txs {
+		if len(tx) == 0 || len(tx) > block.MaxForcedTxBytes {
+			return 0, 0, fmt.Errorf("a transaction has %d bytes, want 1 to %d", len(tx), block.MaxForcedTxBytes)
+		}
+	}
+	var client da.Client
+	a := fx.New(fx.NopLogger, fx.Supply(c.DA, zap.NewNop()), da.Module(), fx.Populate(&client))
+	if err := a.Start(ctx); err != nil {
+		return 0, 0, fmt.Errorf("da: %w", err)
+	}
+	defer func() { err = errors.Join(err, a.Stop(context.WithoutCancel(ctx))) }()
+	if daHeight, err = client.Submit(ctx, da.NamespaceOf(c.Namespaces.Forced), txs); err != nil {
+		return 0, 0, fmt.Errorf("post to da: %w", err)
+	}
+	return daHeight, forced.EpochEnd(g, daHeight), nil
 }

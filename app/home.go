@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -27,6 +28,8 @@ type InitParams struct {
 	Env []string
 	// DAStartHeight of a new chain: the first DA height its blobs can be at.
 	DAStartHeight uint64
+	// ForcedEpoch of a new chain, in DA heights; 0 is 50.
+	ForcedEpoch uint64
 }
 
 // ErrHomeExists means the home already belongs to a node.
@@ -99,6 +102,6 @@ func (p InitParams) files() (homeFiles, error) {
 func (p InitParams) genesis(proposer block.Hash) block.Genesis {
 	return block.Genesis{
 		ChainID: p.ChainID, StartTime: p.StartTime.UTC(), InitialHeight: 1, ProposerAddress: proposer[:],
-		DAStartHeight: p.DAStartHeight, DAEpochForcedInclusion: 50,
+		DAStartHeight: p.DAStartHeight, DAEpochForcedInclusion: cmp.Or(p.ForcedEpoch, 50),
 	}
 }

@@ -43,7 +43,7 @@ func LeaksMain(m *testing.M, ignored ...goleak.Option) {
 			code = 1
 		}
 	}
-	os.Exit(code)
+	os.Exit(code) //nolint:forbidigo // a TestMain ends the process
 }
 
 // leaks waits for goroutines to end; connections that were closed and the like

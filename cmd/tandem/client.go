@@ -90,11 +90,20 @@ func reason(err error) error {
 }
 
 func newTx() *cobra.Command {
+	var force bool
 	cmd := &cobra.Command{
-		Use: "tx KEY=VALUE...", Short: "Send transactions to a node", Args: cobra.MinimumNArgs(1),
-		Long:    `Send transactions to the executor of a node. Only a sequencer puts them into blocks.`,
-		Example: `  tandem tx --rpc 127.0.0.1:7331 color=green`,
+		Use: "tx KEY=VALUE...", Short: "Send transactions to a node, or force them through DA", Args: cobra.MinimumNArgs(1),
+		Long: `Send transactions to the executor of a node. Only a sequencer puts them into blocks.
+
+With --forced they are posted to DA instead, at da.address of the home's config:
+the sequencer has to take them after the end of the epoch, or its followers find
+out that it censors.`,
+		Example: `  tandem tx --rpc 127.0.0.1:7331 color=green
+  tandem tx --home full --forced color=green`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if force {
+				return forceTxs(cmd, args)
+			}
 			address, err := rpcAddress(cmd)
 			if err != nil {
 				return err
@@ -110,7 +119,26 @@ func newTx() *cobra.Command {
 		},
 	}
 	rpcFlag(cmd)
+	cmd.Flags().BoolVar(&force, "forced", false, "post to the forced namespace of DA")
+	cmd.MarkFlagsMutuallyExclusive("forced", "rpc")
 	return cmd
+}
+
+func forceTxs(cmd *cobra.Command, args []string) error {
+	loaded, err := loadConfig(cmd)
+	if err != nil {
+		return err
+	}
+	txs := make([][]byte, len(args))
+	for i, tx := range args {
+		txs[i] = []byte(tx)
+	}
+	at, due, err := app.Force(cmd.Context(), loaded.Config.In(homeOf(cmd)), txs)
+	if err != nil {
+		return withCode(exitFailed, err)
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d forced at DA height %d, due after DA height %d\n", len(txs), at, due)
+	return err
 }
 
 // warnFollower tells those who send to a follower, which takes

@@ -18,7 +18,7 @@ import (
 
 func newInit() *cobra.Command {
 	var chainID, genesis string
-	var daStart uint64
+	var daStart, epoch uint64
 	config := app.Flags()
 	cmd := &cobra.Command{
 		Use: "init", Short: "Make a home for a node", Args: cobra.NoArgs,
@@ -30,13 +30,14 @@ config.`,
 		Example: `  tandem init --home seq --role sequencer --chain-id my-chain --da.address http://127.0.0.1:26658 --signer.passphrase_file pass.txt
   tandem init --home full --genesis seq/config/genesis.json --p2p.peers /ip4/127.0.0.1/tcp/7676/p2p/12D3...`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p := app.InitParams{Home: homeOf(cmd), ChainID: chainID, StartTime: time.Now(), DAStartHeight: daStart, Env: os.Environ()}
+			p := app.InitParams{Home: homeOf(cmd), ChainID: chainID, StartTime: time.Now(), DAStartHeight: daStart, ForcedEpoch: epoch, Env: os.Environ()}
 			return withCode(exitConfig, initHome(cmd, p, genesis, config))
 		},
 	}
 	cmd.Flags().StringVar(&chainID, "chain-id", "tandem-1", "name of a new chain (sequencers)")
 	cmd.Flags().StringVar(&genesis, "genesis", "", "genesis file of the chain to follow")
 	cmd.Flags().Uint64Var(&daStart, "da-start-height", 1, "first DA height of a new chain (sequencers)")
+	cmd.Flags().Uint64Var(&epoch, "forced-epoch", 50, "DA heights after which a new chain takes forced transactions (sequencers)")
 	cmd.Flags().AddFlagSet(config)
 	return cmd
 }

@@ -81,7 +81,7 @@ func (b *book) full() bool { return b.bytes >= b.limit }
 func (b *book) add(ctx context.Context, p page) error {
 	var fresh []*entry
 	for i, tx := range p.txs {
-		at := Position{p.height, uint64(i)} //nolint:gosec // an index
+		at := Position{p.height, uint64(i)}
 		if tx == nil || at.Index < b.skip {
 			continue
 		}

@@ -30,6 +30,13 @@ func (e epochs) ended(head uint64) uint64 {
 	return (head + 1 - e.first) / e.length
 }
 
+// EpochEnd returns the last DA height of the epoch a DA height is in: transactions
+// forced there are due after it.
+func EpochEnd(g block.Genesis, daHeight uint64) uint64 {
+	e := epochsOf(g)
+	return e.end(e.of(daHeight))
+}
+
 // span is when an epoch began and ended.
 type span struct {
 	epoch      uint64
@@ -82,7 +89,7 @@ func (s *source) pages(ctx context.Context, from, to uint64) ([]page, error) {
 	}
 	out := make([]page, len(heights))
 	for i, blobs := range heights {
-		p := page{height: from + uint64(i)} //nolint:gosec // not negative
+		p := page{height: from + uint64(i)}
 		if p.txs, err = s.txs(ctx, blobs); err != nil {
 			return nil, err
 		}
@@ -126,7 +133,7 @@ func (s *source) read(ctx context.Context, from, to uint64) ([][]da.Blob, error)
 		}
 		out = append(out, r.Blobs)
 	}
-	return out, nil
+	return out, nil //nolint:nilerr // those before the failed one count; it is asked for again
 }
 
 // Valid says of each transaction whether it is one, by its bytes alone: every node

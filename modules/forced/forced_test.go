@@ -52,7 +52,7 @@ func newWorld(t *testing.T) *world {
 
 // at is the time of a DA height.
 func (w *world) at(height uint64) time.Time {
-	return w.chain.Genesis.StartTime.Add(time.Duration(height) * daTime) //nolint:gosec // small
+	return w.chain.Genesis.StartTime.Add(time.Duration(height) * daTime)
 }
 
 func (w *world) Head(context.Context) (da.Head, error) {
@@ -82,7 +82,8 @@ func (w *world) Blobs(_ context.Context, height uint64, ns ...da.Namespace) ([]d
 }
 
 func (w *world) Submit(context.Context, da.Namespace, [][]byte) (uint64, error) { return 0, da.ErrBusy }
-func (w *world) Watch(context.Context) (<-chan uint64, error)                   { return nil, da.ErrDisabled }
+
+func (w *world) Watch(context.Context) (<-chan uint64, error) { return nil, da.ErrDisabled }
 
 func (w *world) Headers(_ context.Context, from, _ uint64) ([]*block.SignedHeader, error) {
 	if from < 1 || from > uint64(len(w.blocks)) {

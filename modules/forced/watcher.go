@@ -117,7 +117,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 		censored, found := errors.AsType[*CensorError](err)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // asked to stop
 		case found:
 			w.publish(censored)
 			return censored

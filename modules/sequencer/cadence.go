@@ -67,10 +67,7 @@ func (p *Producer) turn(ctx context.Context) error {
 			p.reap(ctx)
 			p.keep(ctx)
 		}
-		due := latest(p.cadence.blockAt, p.cadence.lazyAt)
-		if !p.queue.empty() || p.p.Forced.Pending() {
-			due, txs = p.cadence.blockAt, nil
-		}
+		due, txs := p.lazyDue(txs)
 		left := time.Until(due)
 		if left <= 0 {
 			return ctx.Err()
@@ -81,9 +78,6 @@ func (p *Producer) turn(ctx context.Context) error {
 		if p.queue.empty() && (txs == nil || idle > patience || p.reaping.text() != "") {
 			left, txs = min(left, p.cfg.PollInterval), nil
 		}
-		if !none(p.p.Forced) {
-			left = min(left, p.cfg.PollInterval) // what is forced comes unannounced
-		}
 		timeout, err := sleep(ctx, left, txs)
 		if err != nil {
 			return err
@@ -93,6 +87,19 @@ func (p *Producer) turn(ctx context.Context) error {
 			idle = 0
 		}
 	}
+}
+
+// lazyDue returns when a lazy chain makes its next block and what may make that
+// sooner: nothing when transactions wait.
+func (p *Producer) lazyDue(txs <-chan struct{}) (time.Time, <-chan struct{}) {
+	if !p.queue.empty() || p.p.Forced.Pending() {
+		return p.cadence.blockAt, nil
+	}
+	due := latest(p.cadence.blockAt, p.cadence.lazyAt)
+	if !none(p.p.Forced) { // what is forced comes unannounced
+		txs = nil
+	}
+	return due, txs
 }
 
 // none reports whether nothing is ever forced.

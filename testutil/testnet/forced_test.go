@@ -2,6 +2,7 @@ package testnet_test
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"testing"
@@ -224,7 +225,7 @@ func TestForcedAcrossRotation(t *testing.T) {
 		b := n.Sequencer(testnet.Name("b"), testnet.Rotating(), testnet.Key("second"))
 		full := n.Full(testnet.Name("full"), testnet.Rotating())
 		full.WaitFinal(3, time.Minute)
-		n.Force("one=1", "two=2", "proposer="+fmt.Sprintf("%x", testnet.ProposerAddress("second")), "three=3", "four=4")
+		n.Force("one=1", "two=2", "proposer="+hex.EncodeToString(testnet.ProposerAddress("second")), "three=3", "four=4")
 		full.WaitGet("four", "4", time.Minute)
 		require.Equal(t, testnet.ProposerAddress("second"), full.Header(full.Applied()).Header.ProposerAddress)
 		time.Sleep(time.Minute)
