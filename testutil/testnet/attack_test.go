@@ -39,6 +39,9 @@ func (s *schedule) attackPeers() {
 		all = s.forger.Heads(like, hostile.FarHeight, time.Now())
 	case 1:
 		all = s.forger.Heads(like, next, time.Now())
+		if next == like.Height()+1 {
+			all = append(all, s.forger.Data(next, time.Now(), 1<<10)...)
+		}
 	case 2:
 		all = s.forger.Data(next, time.Now(), 256<<10)
 	case 3:
@@ -127,6 +130,7 @@ func (s *schedule) checkBytes() {
 		p, h := x.Worker.Status().Pending, x.HeaderExchange.Status()
 		require.LessOrEqual(s.t, p.Bytes, c.DAWorker.PendingBytes, x.Name())
 		require.LessOrEqual(s.t, p.QuarantineBytes, c.DAWorker.QuarantineBytes, x.Name())
+		require.Less(s.t, h.Target, uint64(hostile.FarHeight), "%s believes a forged head", x.Name())
 		require.LessOrEqual(s.t, h.ParkedBytes, int64(c.Exchange.ParkBytes), x.Name())
 		s.checkQueue(x, h.QueuedBytes)
 		if x.DataExchange != nil {
