@@ -17,6 +17,7 @@ import (
 	"github.com/tandem-node/tandem/modules/leveldb"
 	"github.com/tandem-node/tandem/modules/p2p"
 	"github.com/tandem-node/tandem/modules/pipeline"
+	"github.com/tandem-node/tandem/modules/profiling"
 	"github.com/tandem-node/tandem/modules/rpc"
 	"github.com/tandem-node/tandem/modules/sequencer"
 	"github.com/tandem-node/tandem/modules/signer"
@@ -46,6 +47,7 @@ type Config struct {
 	DB         leveldb.Config          `koanf:"db"`
 	Tracing    telemetry.TracingConfig `koanf:"tracing"`
 	Health     HealthConfig            `koanf:"health"`
+	Profiling  profiling.Config        `koanf:"profiling"`
 }
 
 // HealthConfig says when the node counts as dead.
@@ -92,7 +94,7 @@ func Default() Config {
 		Execution: execution.Default(), Signer: signer.Default(), Sequencer: sequencer.Default(), Forced: forced.Default(),
 		Exchange: exchange.Default(), Syncer: syncer.Default(), Pipeline: pipeline.Default(),
 		Store: chainstore.Default(), DB: leveldb.Default(), Tracing: t.Tracing,
-		Health: HealthConfig{StuckAfter: 2 * time.Minute},
+		Health: HealthConfig{StuckAfter: 2 * time.Minute}, Profiling: profiling.Default(),
 	}
 }
 
@@ -120,6 +122,7 @@ func (c Config) Problems() []error {
 		{"store", c.Store.Validate},
 		{"db", c.DB.Validate},
 		{"health", c.Health.Validate},
+		{"profiling", c.Profiling.Validate},
 	} {
 		if err := part.validate(); err != nil {
 			problems = append(problems, inSection(part.section, err))

@@ -23,6 +23,7 @@ func allowed() map[string][]string {
 		"modules/p2p":            {},
 		"modules/da":             {},
 		"modules/progress":       {},
+		"modules/profiling":      {},
 		"modules/internal/fxrun": {},
 		"modules/signer":         {"modules/block"},
 		"modules/chainstore":     {"modules/block", "modules/leveldb"},

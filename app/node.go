@@ -80,7 +80,7 @@ func inputs(s Setup) fx.Option {
 	c := s.Config.In(s.Home)
 	return fx.Options(
 		fx.Supply(s, s.Genesis, s.Log, p2p.Options(nil)),
-		fx.Supply(c, c.RPC, c.P2P, c.DA, c.DAWorker, c.Execution, c.Exchange, c.Syncer, c.Sequencer, c.Store, c.DB),
+		fx.Supply(c, c.RPC, c.P2P, c.DA, c.DAWorker, c.Execution, c.Exchange, c.Syncer, c.Sequencer, c.Store, c.DB, c.Profiling),
 		fx.Provide(
 			func() *blocktrace.Tracer { return s.Tracing.Tracer(s.Genesis.Hash()) },
 			s.Metrics.Meter,

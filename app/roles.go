@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-node/tandem/modules/notifier"
 	"github.com/tandem-node/tandem/modules/p2p"
 	"github.com/tandem-node/tandem/modules/pipeline"
+	"github.com/tandem-node/tandem/modules/profiling"
 	"github.com/tandem-node/tandem/modules/progress"
 	"github.com/tandem-node/tandem/modules/referee"
 	"github.com/tandem-node/tandem/modules/rpc"
@@ -41,15 +42,15 @@ func roles() map[Role]struct {
 	}{
 		RoleFull: {"full", []fx.Option{
 			leveldb.Module(), chainstore.Module(), notifier.Module(), execution.Module(), pipeline.Module(),
-			p2p.Module(), exchange.Module(), da.Module(), daworker.Module(), syncer.Module(), referee.Module(), forced.WatchModule(), progress.Module(), rpc.Module(),
+			p2p.Module(), exchange.Module(), da.Module(), daworker.Module(), syncer.Module(), referee.Module(), forced.WatchModule(), progress.Module(), rpc.Module(), profiling.Module(),
 		}},
 		RoleSequencer: {"sequencer", []fx.Option{
 			leveldb.Module(), chainstore.Module(), notifier.Module(), execution.Module(), pipeline.Module(),
-			p2p.Module(), exchange.Module(), da.Module(), daworker.Module(), syncer.Module(), referee.Module(), forced.TakeModule(), sequencer.Module(), rpc.Module(),
+			p2p.Module(), exchange.Module(), da.Module(), daworker.Module(), syncer.Module(), referee.Module(), forced.TakeModule(), sequencer.Module(), rpc.Module(), profiling.Module(),
 		}},
 		RoleLight: {"light", []fx.Option{
 			leveldb.Module(), chainstore.Module(), notifier.Module(), pipeline.Module(),
-			p2p.Module(), exchange.HeadersModule(), da.Module(), daworker.Module(), syncer.HeadersModule(), referee.Module(), progress.Module(), rpc.Module(),
+			p2p.Module(), exchange.HeadersModule(), da.Module(), daworker.Module(), syncer.HeadersModule(), referee.Module(), progress.Module(), rpc.Module(), profiling.Module(),
 		}},
 	}
 }

@@ -14,6 +14,6 @@ const (
 // LogModules returns the names of loggers, whose levels can be set one by one.
 func LogModules() []string {
 	return []string{
-		"chainstore", "daworker", "exchange", "execution", "fx", "libp2p", "notifier", "p2p", "pipeline", "rpc", "sequencer", "syncer",
+		"chainstore", "daworker", "exchange", "execution", "fx", "libp2p", "notifier", "p2p", "pipeline", "profiling", "rpc", "sequencer", "syncer",
 	}
 }

@@ -1,0 +1,19 @@
+package profiling
+
+import (
+	"go.uber.org/fx"
+	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/modules/internal/fxrun"
+)
+
+// Module provides the *Server from Config and serves from start to stop.
+func Module() fx.Option {
+	return fx.Module("profiling",
+		fx.Provide(New),
+		fx.Invoke(func(lc fx.Lifecycle, sd fx.Shutdowner, log *zap.Logger, s *Server) {
+			lc.Append(fx.StartHook(s.Start))
+			fxrun.Go(lc, sd, log, "profiling", s.Run)
+		}),
+	)
+}

@@ -1,0 +1,92 @@
+package profiling
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// maxHeaderTime bounds the time a client takes to send a request.
+	maxHeaderTime = 10 * time.Second
+	// grace is how long requests under way may take once the node stops. They are
+	// told so, and end at once.
+	grace = 500 * time.Millisecond
+)
+
+// Server serves profiles.
+type Server struct {
+	cfg      Config
+	log      *zap.Logger
+	listener net.Listener
+}
+
+// New returns a server; nothing listens before Start.
+func New(cfg Config, log *zap.Logger) *Server { return &Server{cfg: cfg, log: log.Named("profiling")} }
+
+// Start listens, when an address is configured.
+func (s *Server) Start(ctx context.Context) error {
+	if s.cfg.Address == "" {
+		return nil
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", s.cfg.Address)
+	if err != nil {
+		return fmt.Errorf("profiling.address: %w", err)
+	}
+	s.listener = l
+	s.log.Info("serving profiles", zap.String("url", "http://"+l.Addr().String()+"/debug/pprof/"))
+	return nil
+}
+
+// Address returns host:port of the listener after Start, empty when off.
+func (s *Server) Address() string {
+	if s.listener == nil {
+		return ""
+	}
+	return s.listener.Addr().String()
+}
+
+// Run serves until ctx ends, which also ends profiles being taken. It needs Start.
+func (s *Server) Run(ctx context.Context) error {
+	if s.listener == nil {
+		<-ctx.Done()
+		return nil
+	}
+	server := &http.Server{
+		Handler: routes(), ReadHeaderTimeout: maxHeaderTime, // no write timeout: a profile takes as long as was asked for
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(s.listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve profiles on %s: %w", s.Address(), err)
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	if err := server.Shutdown(stop); err != nil {
+		_ = server.Close()
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve profiles on %s: %w", s.Address(), err)
+	}
+	return nil
+}
+
+func routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
