@@ -64,7 +64,7 @@ fmt: $(GOLANGCI) ## format the code
 
 generate: $(BUF) $(GEN_GO) $(GEN_CONNECT) ## write generated code again: protobuf, graphs
 	cd proto && $(BUF) lint && $(BUF) generate
-	$(GO) test ./app -run TestGoldenGraphs -update
+	$(GO) test ./app -run 'TestGoldenGraphs|TestArchitectureShows' -update
 
 bench: ## measure the node and its parts: table, bench/results, docs/plots (ARGS='-run p2p -runs 3')
 	$(GO) run ./testutil/bench $(ARGS)

@@ -66,6 +66,32 @@ func TestGoldenGraphs(t *testing.T) {
 	}
 }
 
+// TestArchitectureShowsTheModules: the picture in the documentation is that of the
+// code. Rewrite with go test ./app -run ArchitectureShows -update.
+func TestArchitectureShowsTheModules(t *testing.T) {
+	const path, open, end = "../docs/architecture.md", "```mermaid\n", "```"
+	graph, err := app.GraphMermaid(setup(t, app.RoleSequencer))
+	require.NoError(t, err)
+	require.Contains(t, graph, "    leveldb\n", "needs no other module")
+	for _, edge := range []string{"chainstore --> leveldb", "syncer --> pipeline", "pipeline --> chainstore", "daworker --> da", "sequencer --> exchange"} {
+		require.Contains(t, graph, "    "+edge+"\n")
+	}
+	require.NotContains(t, graph, "leveldb -->")
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	before, rest, ok := strings.Cut(string(raw), open)
+	require.True(t, ok)
+	got, after, ok := strings.Cut(rest, end)
+	require.True(t, ok)
+	if *update {
+		require.NoError(t, os.WriteFile(path, []byte(before+open+graph+end+after), 0o600))
+		got = graph
+	}
+	if got != graph {
+		t.Errorf("the modules of a sequencer are connected otherwise:\n%s", difference(got, graph))
+	}
+}
+
 // difference returns the lines that only one of two texts has.
 func difference(want, got string) string {
 	var out []string

@@ -6,7 +6,6 @@ import (
 
 	golog "github.com/ipfs/go-log/v2"
 	"github.com/libp2p/go-libp2p/gologshim"
-	"go.uber.org/fx/fxevent"
 	"go.uber.org/zap"
 	"go.uber.org/zap/exp/zapslog"
 	"go.uber.org/zap/zapcore"
@@ -33,14 +32,6 @@ func NewLogger(cfg LogConfig, w io.Writer) (*zap.Logger, *Levels, error) {
 	}
 	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), zapcore.DebugLevel)
 	return zap.New(leveled{core, levels}), levels, nil
-}
-
-// FxLogger reports the dependency graph's own events: at debug, failures at error.
-func FxLogger(log *zap.Logger) fxevent.Logger {
-	l := &fxevent.ZapLogger{Logger: log.Named("fx")}
-	l.UseLogLevel(zap.DebugLevel)
-	l.UseErrorLevel(zap.DebugLevel) // the root cause is reported once, by the command
-	return l
 }
 
 // RouteLibraries sends the errors of libraries that only have one log per

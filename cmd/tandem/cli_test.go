@@ -161,6 +161,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"start", "--p2p.dht=perhaps"}, "--p2p.dht"},
 		{[]string{"tx"}, "requires at least 1 arg"},
 		{[]string{"graph"}, "accepts 1 arg"},
+		{[]string{"graph", "full", "--format", "svg"}, `--format is "svg", want dot or mermaid`},
 		{[]string{"graph", "king"}, `role is "king", want one of full, light, sequencer`},
 		{[]string{"status", "--rpc", "::"}, "is not an address like 127.0.0.1:7331"},
 	}
@@ -188,6 +189,10 @@ func TestGraphOfEveryRole(t *testing.T) {
 		}
 	}
 	require.NotContains(t, tandem(t, "graph", "full").out, "sequencer.Producer")
+	drawn := tandem(t, "graph", "full", "--format", "mermaid")
+	require.Equal(t, exitOK, drawn.code, drawn.err)
+	require.True(t, strings.HasPrefix(drawn.out, "flowchart LR\n"))
+	require.Contains(t, drawn.out, "syncer --> pipeline")
 }
 
 // TestDocs: docs/cli.md knows every command, exit code and variable.

@@ -10,24 +10,35 @@ import (
 )
 
 func newGraph() *cobra.Command {
-	return &cobra.Command{
-		Use: "graph ROLE", Short: "Print how the parts of a role are connected, in DOT", Args: cobra.ExactArgs(1),
+	var format string
+	cmd := &cobra.Command{
+		Use: "graph ROLE", Short: "Print how the parts of a role are connected, in DOT or Mermaid", Args: cobra.ExactArgs(1),
 		ValidArgs: app.RoleNames(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			role, ok := app.RoleByName(args[0])
 			if !ok {
 				return withCode(exitUsage, fmt.Errorf("role is %q, want one of %s", args[0], strings.Join(app.RoleNames(), ", ")))
 			}
+			draw := app.Graph
+			switch format {
+			case "dot":
+			case "mermaid":
+				draw = app.GraphMermaid
+			default:
+				return withCode(exitUsage, fmt.Errorf("--format is %q, want dot or mermaid", format))
+			}
 			setup, err := app.Sketch(cmd.Context(), role)
 			if err != nil {
 				return withCode(exitFailed, err)
 			}
-			dot, err := app.Graph(setup)
+			graph, err := draw(setup)
 			if err != nil {
 				return withCode(exitFailed, err)
 			}
-			_, err = fmt.Fprint(cmd.OutOrStdout(), dot)
+			_, err = fmt.Fprint(cmd.OutOrStdout(), graph)
 			return err
 		},
 	}
+	cmd.Flags().StringVar(&format, "format", "dot", "dot: every constructor; mermaid: which module uses which")
+	return cmd
 }
