@@ -392,7 +392,7 @@ func TestStopOrder(t *testing.T) {
 		return 0
 	}
 	const (
-		daUsers    = 9           // rpc, producer, submitter, referee, syncer, daworker, both exchanges, and da's own
+		daUsers    = 11          // profiling, rpc, producer, submitter, forced, referee, syncer, daworker, both exchanges, da's own
 		storeUsers = daUsers + 1 // and the pipeline
 		all        = storeUsers + 1
 	)

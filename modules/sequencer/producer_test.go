@@ -604,6 +604,7 @@ func TestModule(t *testing.T) {
 			func() *blocktrace.Tracer { return nil },
 			func() sequencer.Reader[*block.SignedHeader] { return headers{w} },
 			func() sequencer.Reader[*block.Data] { return datas{w} },
+			func() sequencer.Forced { return sequencer.NoForced{} },
 			fx.Annotate(func() *process { return p }, fx.As(new(sequencer.Signer)), fx.As(new(sequencer.Chain)), fx.As(new(sequencer.Store)),
 				fx.As(new(sequencer.Executor)), fx.As(new(sequencer.Broadcaster)), fx.As(new(sequencer.Elsewhere)), fx.As(new(sequencer.Marks)), fx.As(new(da.Client))),
 		),

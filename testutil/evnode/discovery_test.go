@@ -2,6 +2,7 @@ package evnode
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -34,17 +35,23 @@ func TestTandemIsFoundInTheDHT(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = table.Close() })
 	require.NoError(t, table.Bootstrap(ctx))
-	protocols, err := n.host.Peerstore().GetProtocols(info.ID)
-	require.NoError(t, err)
-	for _, want := range []string{
-		"/dht-1-headerSync/header-ex/v0.0.3", "/dht-1-dataSync/header-ex/v0.0.3", "/floodsub/1.0.0", "/ipfs/id/1.0.0",
-		"/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0", "/ipfs/kad/1.0.0",
-	} {
-		require.Contains(t, texts(protocols), want)
-	}
-	search := routing.NewRoutingDiscovery(table)
 	again := time.NewTicker(2 * pace)
 	defer again.Stop()
+	// Protocols that came up after the first greeting are told a little later.
+	testutil.Await(t, soon, func() <-chan time.Time { return again.C }, func() bool {
+		protocols, err := n.host.Peerstore().GetProtocols(info.ID)
+		require.NoError(t, err)
+		for _, want := range []string{
+			"/dht-1-headerSync/header-ex/v0.0.3", "/dht-1-dataSync/header-ex/v0.0.3", "/floodsub/1.0.0", "/ipfs/id/1.0.0",
+			"/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0", "/ipfs/kad/1.0.0",
+		} {
+			if !slices.Contains(texts(protocols), want) {
+				return false
+			}
+		}
+		return true
+	})
+	search := routing.NewRoutingDiscovery(table)
 	for {
 		found, err := search.FindPeers(ctx, g.ChainID)
 		require.NoError(t, err)
