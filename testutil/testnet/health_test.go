@@ -100,6 +100,7 @@ func TestIdleChainStaysReady(t *testing.T) {
 		n.Full(testnet.Name("p2p-only"), testnet.NoDA())
 		n.Full(testnet.Name("da-only"), testnet.NoP2P())
 		n.Light(testnet.Name("light"))
+		seq.WaitApplied(1, time.Minute) // the transaction makes the second
 		seq.Put("k", "v")
 		n.WaitFinal(2, 5*time.Minute)
 		head := seq.Applied()
