@@ -62,8 +62,9 @@ lint: $(GOLANGCI) ## check style, design rules and correctness
 fmt: $(GOLANGCI) ## format the code
 	$(GOLANGCI) fmt ./...
 
-generate: $(BUF) $(GEN_GO) $(GEN_CONNECT) ## write generated code again: protobuf, graphs
+generate: $(BUF) $(GEN_GO) $(GEN_CONNECT) ## write generated files again: protobuf, graphs, table of metrics
 	cd proto && $(BUF) lint && $(BUF) generate
+	$(GO) test ./telemetry/names -run TestMetricsPage -update
 	$(GO) test ./app -run 'TestGoldenGraphs|TestArchitectureShows' -update
 
 bench: ## measure the node and its parts: table, bench/results, docs/plots (ARGS='-run p2p -runs 3')

@@ -53,7 +53,7 @@ func bindings(r Role) fx.Option {
 		func(s *chainstore.Store) pipeline.Store { return s },
 		func(s Headers) pipeline.Headers { return s },
 		func(s Data) pipeline.Data { return s },
-		func(n *notifier.Notifier, t *blocktrace.Tracer) pipeline.Events { return announcer{n, t} },
+		newAnnouncer,
 		func(c Config) pipeline.Config { return c.pipeline(r) },
 		func(s Headers) syncer.Source[*block.SignedHeader] { return s },
 		func(s Data) syncer.Source[*block.Data] { return s },
@@ -255,54 +255,6 @@ func refereeParams(in refereeIn) referee.Params {
 	return referee.Params{
 		Notifier: in.Notifier, Wake: wake, Halted: func() error { return in.Pipeline.Conflicts().Halted },
 	}
-}
-
-// announcer publishes what the pipeline did. Blocks made here were written by
-// the pipeline itself, so it also announces what the stores gained.
-type announcer struct {
-	n *notifier.Notifier
-	t *blocktrace.Tracer
-}
-
-// Applied implements pipeline.Events.
-func (a announcer) Applied(blocks []block.Block, src block.Source) {
-	if len(blocks) == 0 {
-		return
-	}
-	last := blocks[len(blocks)-1]
-	e := notifier.Event{Type: notifier.Applied, Source: eventSource(src), Height: last.Height(), Hash: last.Header.Digest(), Timestamp: time.Now()}
-	if src == block.SourceLocal {
-		local := e
-		local.Type = notifier.Header
-		span := instrumented.Announcing(context.Background(), a.t, &local)
-		for _, t := range []notifier.EventType{notifier.Header, notifier.Data} {
-			local.Type = t
-			a.n.Publish(local)
-		}
-		span.End()
-	}
-	a.n.Publish(e)
-}
-
-// Final implements pipeline.Events.
-func (a announcer) Final(height uint64, hash block.Hash) {
-	a.n.Publish(notifier.Event{Type: notifier.Final, Source: notifier.Local, Height: height, Hash: hash, Timestamp: time.Now()})
-}
-
-// Conflict implements pipeline.Events.
-func (a announcer) Conflict(height uint64, hash block.Hash) {
-	a.n.Publish(notifier.Event{Type: notifier.Conflict, Source: notifier.Local, Height: height, Hash: hash, Timestamp: time.Now()})
-}
-
-// Reverted implements pipeline.Events. The pipeline wrote the header itself.
-func (a announcer) Reverted(height uint64, h *block.SignedHeader) {
-	e := notifier.Event{Type: notifier.Conflict, Source: notifier.Local, Height: height, Timestamp: time.Now()}
-	if h != nil {
-		e.Type, e.Hash = notifier.Header, h.Digest()
-		a.n.Publish(e)
-		e.Type = notifier.Conflict
-	}
-	a.n.Publish(e)
 }
 
 func eventSource(s block.Source) notifier.Source {

@@ -190,6 +190,7 @@ func late(c sequencer.Config, last, now time.Time) bool {
 
 // loop is a part that everything else depends on.
 type loop struct {
+	part  string
 	name  string
 	busy  time.Duration // with one piece of work
 	limit time.Duration

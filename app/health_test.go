@@ -205,8 +205,8 @@ func TestLive(t *testing.T) {
 func TestServiced(t *testing.T) {
 	const limit = 2 * time.Minute
 	require.NoError(t, serviced(nil))
-	require.NoError(t, serviced([]loop{{"a", 0, limit}, {"b", limit, limit}}))
-	require.EqualError(t, serviced([]loop{{"a", limit, limit}, {"b", limit + time.Second, limit}, {"c", time.Hour, limit}}),
+	require.NoError(t, serviced([]loop{{"", "a", 0, limit}, {"", "b", limit, limit}}))
+	require.EqualError(t, serviced([]loop{{"", "a", limit, limit}, {"", "b", limit + time.Second, limit}, {"", "c", time.Hour, limit}}),
 		"b has been at one piece of work for 2m1s, more than 2m0s: it hangs")
 }
 

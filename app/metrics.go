@@ -2,9 +2,13 @@ package app
 
 import (
 	"context"
+	"io/fs"
+	"path/filepath"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/daworker"
 	"github.com/tandem-node/tandem/modules/exchange"
 	"github.com/tandem-node/tandem/modules/sequencer"
@@ -15,12 +19,15 @@ import (
 // of the node, which are read when somebody asks and cost nothing otherwise.
 func metricsOf(m *monitor) prometheus.Gatherer {
 	own := prometheus.NewRegistry()
-	own.MustRegister(collector{m}) // an unchecked collector is never refused
+	own.MustRegister(collector{m, descriptors()}) // an unchecked collector is never refused
 	return prometheus.Gatherers{m.in.Setup.Metrics.Registry, own}
 }
 
 // collector turns what the parts know of themselves into metrics.
-type collector struct{ m *monitor }
+type collector struct {
+	m     *monitor
+	known map[string]descriptor
+}
 
 // Describe implements prometheus.Collector. Which series there are differs by
 // role and over time.
@@ -28,7 +35,7 @@ func (collector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
-	e := emitter{ch}
+	e := emitter{c.known, ch}
 	c.node(e)
 	c.flow(e)
 	c.da(e, c.m.in.Worker.Status())
@@ -39,6 +46,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	c.production(e)
 	c.forced(e)
+	c.disk(e)
 }
 
 // forced is there where transactions can be forced through DA.
@@ -47,9 +55,9 @@ func (c collector) forced(e emitter) {
 	if s == nil {
 		return
 	}
-	e.gauge(names.MetricForced, "Transactions forced through DA that are in no block yet.", uint64(s.Waiting)) //nolint:gosec // a count
-	e.counter(names.MetricCensored, "Transactions forced through DA that the sequencer left out for good.", s.Censored)
-	e.held("forced", c.m.in.Extras.forcedBytes())
+	put(e, names.MetricForced, s.Waiting)
+	put(e, names.MetricCensored, s.Censored)
+	put(e, names.MetricHeld, c.m.in.Extras.forcedBytes(), "forced")
 }
 
 func (c collector) node(e emitter) {
@@ -58,89 +66,98 @@ func (c collector) node(e emitter) {
 		"header": s.Heads.Header, "data": s.Heads.Data, "applied": s.Heads.Applied,
 		"final": s.Heads.Final, "p2p": s.Heads.P2P, "da": s.Heads.DA,
 	} {
-		e.gauge(names.MetricHead, "Block heights: in the stores, applied, final, and known from each source.", height, names.LabelHead, head)
+		put(e, names.MetricHead, height, head)
 	}
-	e.gauge(names.MetricLag, "Blocks from the applied to the best known one.", s.Lag.Blocks)
-	e.gauge(names.MetricFinalLag, "Blocks from the final to the applied one.", s.Lag.Final)
-	e.gauge(names.MetricPeers, "Connected peers.", uint64(s.P2P.Peers))                                            //nolint:gosec // a count
-	e.gauge(names.MetricChainPeers, "Connected peers that speak the chain's protocols.", uint64(s.P2P.ChainPeers)) //nolint:gosec // a count
-	e.gauge(names.MetricDAHead, "Newest DA height.", s.DA.Head)
-	e.gauge(names.MetricDACursor, "Next DA height to read.", s.DA.Cursor)
-	e.gauge(names.MetricReady, "1 when /health/ready says so.", one(c.m.Ready(context.Background()).Ready))
+	put(e, names.MetricLag, s.Lag.Blocks)
+	put(e, names.MetricFinalLag, s.Lag.Final)
+	put(e, names.MetricPeers, s.P2P.Peers)
+	put(e, names.MetricChainPeers, s.P2P.ChainPeers)
+	put(e, names.MetricDAHead, s.DA.Head)
+	put(e, names.MetricDACursor, s.DA.Cursor)
+	put(e, names.MetricReady, yes(c.m.Ready(context.Background()).Ready))
+	put(e, names.MetricLive, yes(c.m.Live(context.Background()) == nil))
+	for _, l := range c.m.loops(time.Now(), 0) {
+		put(e, names.MetricLoopBusy, l.busy.Seconds(), l.part)
+	}
+	put(e, names.MetricSourceLag, s.P2P.Progress.Lag, "p2p")
+	put(e, names.MetricSourceLag, s.DA.Progress.Lag, "da")
 }
 
 // flow is the way from an event to an applied block.
 func (c collector) flow(e emitter) {
 	snap, sync, events, store := c.m.in.Pipeline.Snapshot(), c.m.in.Syncer.Stats(), c.m.in.Notifier.Stats(), c.m.in.Store.Stats()
-	e.counter(names.MetricBlocks, "Blocks applied.", snap.Blocks)
-	e.counter(names.MetricTxs, "Transactions in applied blocks.", snap.Txs)
-	e.counter(names.MetricWakeups, "Waits of the syncer that ended.", sync.Wakeups)
-	e.counter(names.MetricSyncFailures, "Attempts of the syncer that failed and are tried again.", sync.Failures)
-	for t, n := range events.Published {
-		e.counter(names.MetricEvents, "Events published.", n, names.LabelType, t.String())
+	for src, share := range snap.By {
+		if share.Blocks > 0 {
+			put(e, names.MetricBlocks, share.Blocks, block.Source(src).String())
+			put(e, names.MetricBytes, share.Bytes, block.Source(src).String())
+		}
 	}
-	e.counter(names.MetricEventsLost, "Events dropped for readers that were awake already.", events.Dropped)
-	e.gauge(names.MetricEvidence, "Proofs kept that the proposer signed two headers of a height.", uint64(c.m.in.Store.EvidenceCount())) //nolint:gosec // a count
-	e.counter(names.MetricReverts, "Times the chain was rolled back to follow DA.", c.m.in.Pipeline.Conflicts().Reverts)
-	e.held("store_headers", store.CachedHeaderBytes)
-	e.held("store_data", store.CachedDataBytes)
+	put(e, names.MetricExecutor, snap.Executing.Seconds())
+	put(e, names.MetricTxs, snap.Txs)
+	put(e, names.MetricWakeups, sync.Wakeups)
+	put(e, names.MetricSyncFailures, sync.Failures)
+	for t, n := range events.Published {
+		put(e, names.MetricEvents, n, t.String())
+	}
+	put(e, names.MetricEventsLost, events.Dropped)
+	put(e, names.MetricEvidence, c.m.in.Store.EvidenceCount())
+	put(e, names.MetricReverts, c.m.in.Pipeline.Conflicts().Reverts)
+	half := c.m.in.Setup.Config.Store.CacheBytes / 2 // headers and data
+	e.bounded("store_headers", store.CachedHeaderBytes, half)
+	e.bounded("store_data", store.CachedDataBytes, half)
 }
 
 func (c collector) da(e emitter, w daworker.Status) {
 	for _, end := range c.m.endpoints() {
-		name := []string{names.LabelEndpoint, end.Address}
-		e.float(names.MetricEndpointScore, "Rank of a DA endpoint: 0 is best, a call that failed just now costs 1.", end.Score, name...)
-		e.float(names.MetricEndpointLatency, "What a DA endpoint takes to tell its head.", end.Latency, name...)
-		e.gauge(names.MetricEndpointLag, "DA heights a DA endpoint was behind the best when it last told.", end.Lag, name...)
-		e.gauge(names.MetricEndpointUse, endpointUseHelp, one(end.Reading), append(name, names.LabelUse, "reading")...)
-		e.gauge(names.MetricEndpointUse, endpointUseHelp, one(end.Posting), append(name, names.LabelUse, "posting")...)
-		e.counter(names.MetricEndpointAnswers, "Good answers of a DA endpoint.", end.Answers, name...)
-		e.counter(names.MetricEndpointFails, "Calls of a DA endpoint that failed.", end.Failures, name...)
-		e.counter(names.MetricEndpointLies, "Answers of a DA endpoint that were not to be believed.", end.Lies, name...)
+		name := end.Address
+		put(e, names.MetricEndpointScore, end.Score, name)
+		put(e, names.MetricEndpointLatency, end.Latency, name)
+		put(e, names.MetricEndpointLag, end.Lag, name)
+		put(e, names.MetricEndpointUse, yes(end.Reading), name, "reading")
+		put(e, names.MetricEndpointUse, yes(end.Posting), name, "posting")
+		put(e, names.MetricEndpointAnswers, end.Answers, name)
+		put(e, names.MetricEndpointFails, end.Failures, name)
+		put(e, names.MetricEndpointLies, end.Lies, name)
 	}
-	e.counter(names.MetricDARead, "DA heights read and handed over.", w.Stats.Heights)
-	e.counter(names.MetricDARetries, "Calls of DA that failed and were tried again.", w.Stats.Retries)
-	e.counter(names.MetricConflicts, "Second items signed for one height.", w.Stats.Conflicts, names.LabelKind, "header", names.LabelSource, "da")
+	put(e, names.MetricDARead, w.Stats.Heights)
+	put(e, names.MetricDARetries, w.Stats.Retries)
+	put(e, names.MetricConflicts, w.Stats.Conflicts, "header", "da")
 	for reason, n := range w.Stats.JunkByReason {
-		e.counter(names.MetricJunk, "Blobs of others, and blobs that are none.", n, names.LabelReason, reason)
+		put(e, names.MetricJunk, n, reason)
 	}
-	const hintHelp = "Hints of peers where a header lies on DA, by what came of them."
-	e.counter(names.MetricHints, hintHelp, w.Stats.HintsUsed, names.LabelOutcome, "used")
-	e.counter(names.MetricHints, hintHelp, w.Stats.HintsUseless, names.LabelOutcome, "wrong")
-	const givenHelp = "What gave way to keep a bound."
-	e.counter(names.MetricDAGiven, givenHelp, w.Stats.Dropped, names.LabelPart, "da_pending")
-	e.counter(names.MetricDAGiven, givenHelp, w.Stats.Evicted, names.LabelPart, "da_quarantine")
+	put(e, names.MetricHints, w.Stats.HintsUsed, "used")
+	put(e, names.MetricHints, w.Stats.HintsUseless, "wrong")
+	put(e, names.MetricDAGiven, w.Stats.Dropped, "da_pending")
+	put(e, names.MetricDAGiven, w.Stats.Evicted, "da_quarantine")
 	e.bounded("da_pending", w.Pending.Bytes, c.m.in.Setup.Config.DAWorker.PendingBytes)
 	e.bounded("da_quarantine", w.Pending.QuarantineBytes, c.m.in.Setup.Config.DAWorker.QuarantineBytes)
 	e.bounded("da_prefetch", w.Pending.PrefetchBytes, c.m.in.Setup.Config.DAWorker.PrefetchBytes)
-	e.held("da_hints", w.Pending.HintBytes)
+	put(e, names.MetricHeld, w.Pending.HintBytes, "da_hints")
 }
 
 func (c collector) peers(e emitter) {
 	s, cfg := c.m.in.Network.Stats(), c.m.in.Setup.Config.P2P
 	for reason, n := range s.Offences {
-		e.counter(names.MetricFaults, "What cost peers points.", n, names.LabelReason, reason)
+		put(e, names.MetricFaults, n, reason)
 	}
-	e.counter(names.MetricBans, "Bans of peers, those by hand too.", s.Bans)
-	e.gauge(names.MetricBanned, "Peers banned now.", uint64(s.Banned)) //nolint:gosec // a count
-	e.counter(names.MetricRescues, "Searches for peers when none of the chain was left.", s.Rescues)
-	e.counter(names.MetricGaveWay, gaveWayHelp, s.Dropped, names.LabelPart, "gossip_rate")
-	e.counter(names.MetricGaveWay, gaveWayHelp, s.SlowPeers, names.LabelPart, "gossip_queue")
+	put(e, names.MetricBans, s.Bans)
+	put(e, names.MetricBanned, s.Banned)
+	put(e, names.MetricRescues, s.Rescues)
+	put(e, names.MetricGaveWay, s.Dropped, "gossip_rate")
+	put(e, names.MetricGaveWay, s.SlowPeers, "gossip_queue")
 	e.bounded("gossip_queue", int(s.QueueBytes), cfg.MaxPeers*cfg.GossipQueueBytes)
 }
 
-const gaveWayHelp = "What gave way to keep a bound."
-
 func exchanged(e emitter, kind string, now exchange.Status, s exchange.Stats, cfg exchange.Config) {
 	for verdict, n := range s.Gossip {
-		e.counter(names.MetricGossip, "Gossip received, by what was made of it.", n, names.LabelKind, kind, names.LabelVerdict, verdict)
+		put(e, names.MetricGossip, n, kind, verdict)
 	}
-	e.counter(names.MetricRanges, "Requests sent to peers.", s.Requests, names.LabelKind, kind)
-	e.counter(names.MetricRangeFails, "Requests sent to peers without a usable answer.", s.Failures, names.LabelKind, kind)
-	e.counter(names.MetricServed, "Bytes of answers to peers.", s.ServedSize, names.LabelKind, kind)
-	e.counter(names.MetricRefused, "Requests of peers that were refused.", s.Refused, names.LabelKind, kind)
-	e.counter(names.MetricConflicts, "Second items signed for one height.", s.Conflicts, names.LabelKind, kind, names.LabelSource, "p2p")
-	e.counter(names.MetricGaveWay, gaveWayHelp, s.GaveWay, names.LabelPart, "exchange_"+kind+"_quarantine")
+	put(e, names.MetricRanges, s.Requests, kind)
+	put(e, names.MetricRangeFails, s.Failures, kind)
+	put(e, names.MetricServed, s.ServedSize, kind)
+	put(e, names.MetricRefused, s.Refused, kind)
+	put(e, names.MetricConflicts, s.Conflicts, kind, "p2p")
+	put(e, names.MetricGaveWay, s.GaveWay, "exchange_"+kind+"_quarantine")
 	e.bounded("exchange_"+kind+"_queue", int(now.QueuedBytes), cfg.QueueBytes)
 	e.bounded("exchange_"+kind+"_parked", int(now.ParkedBytes), cfg.ParkBytes)
 	e.bounded("exchange_"+kind+"_gossip", int(now.CheckedBytes), cfg.GossipBytes)
@@ -151,63 +168,48 @@ func exchanged(e emitter, kind string, now exchange.Status, s exchange.Stats, cf
 func (c collector) production(e emitter) {
 	if pool, ok := c.m.in.Extras.Executor.(interface{ Waiting() (txs, bytes int) }); ok {
 		txs, bytes := pool.Waiting()
-		e.gauge(names.MetricQueuedTxs, "Transactions waiting for a block.", uint64(txs), names.LabelPart, "mempool") //nolint:gosec // a count
-		e.held("mempool", bytes)
+		put(e, names.MetricQueuedTxs, txs, "mempool")
+		e.bounded("mempool", bytes, c.m.in.Setup.Config.Execution.Mempool.MaxBytes)
 	}
 	if c.m.in.Extras.Producer == nil || c.m.in.Extras.Submitter == nil {
 		return
 	}
 	p, sub := c.m.in.Extras.Producer.Stats(), c.m.in.Extras.Submitter.Stats()
-	e.counter(names.MetricProduced, "Blocks made.", p.Produced)
-	e.counter(names.MetricDroppedTxs, "Transactions no block can hold.", p.DroppedTxs)
-	e.gauge(names.MetricQueuedTxs, "Transactions waiting for a block.", uint64(p.QueuedTxs), names.LabelPart, "producer") //nolint:gosec // a count
-	e.held("producer", p.QueuedBytes)
+	put(e, names.MetricProduced, p.Produced)
+	put(e, names.MetricDroppedTxs, p.DroppedTxs)
+	put(e, names.MetricQueuedTxs, p.QueuedTxs, "producer")
+	e.bounded("producer", p.QueuedBytes, c.m.in.Setup.Config.Sequencer.MaxQueueBytes)
 	for kind, lane := range map[string]sequencer.LaneStats{"header": sub.Header, "data": sub.Data} {
-		e.gauge(names.MetricToPost, "Applied blocks not known to lie on DA.", lane.Lag, names.LabelKind, kind)
-		e.counter(names.MetricPosts, "Submissions to DA that succeeded.", lane.Submissions, names.LabelKind, kind)
-		e.counter(names.MetricResent, "Items posted again because the outcome stayed unknown.", lane.Resent, names.LabelKind, kind)
+		put(e, names.MetricToPost, lane.Lag, kind)
+		put(e, names.MetricPosts, lane.Submissions, kind)
+		put(e, names.MetricResent, lane.Resent, kind)
 	}
 }
 
-const endpointUseHelp = "1 when a DA endpoint is the one that is asked first."
-
-func one(yes bool) uint64 {
-	if yes {
-		return 1
+// disk measures the databases. They are a few hundred files.
+func (c collector) disk(e emitter) {
+	cfg := c.m.in.Setup.Config.In(c.m.in.Setup.Home)
+	parts := map[string]string{"chain": cfg.DB.Path}
+	if c.m.in.Setup.Role.Executes() {
+		parts["execution"] = filepath.Join(c.m.in.Setup.Home, "data", "execution")
 	}
-	return 0
-}
-
-// emitter sends figures; labels are names and values in turn.
-type emitter struct{ ch chan<- prometheus.Metric }
-
-func (e emitter) gauge(name, help string, value uint64, labels ...string) {
-	e.send(prometheus.GaugeValue, name, help, float64(value), labels)
-}
-
-func (e emitter) float(name, help string, value float64, labels ...string) {
-	e.send(prometheus.GaugeValue, name, help, value, labels)
-}
-
-func (e emitter) counter(name, help string, value uint64, labels ...string) {
-	e.send(prometheus.CounterValue, name, help, float64(value), labels)
-}
-
-// held is the size of one bounded part.
-func (e emitter) held(part string, bytes int) {
-	e.gauge(names.MetricHeld, "Bytes held by the bounded queues and caches.", uint64(max(bytes, 0)), names.LabelPart, part)
-}
-
-// bounded is held with its bound.
-func (e emitter) bounded(part string, bytes, limit int) {
-	e.held(part, bytes)
-	e.gauge(names.MetricHeldLimit, "Bounds of the queues and caches, in bytes.", uint64(max(limit, 0)), names.LabelPart, part)
-}
-
-func (e emitter) send(t prometheus.ValueType, name, help string, value float64, labels []string) {
-	var keys, values []string
-	for i := 0; i+1 < len(labels); i += 2 {
-		keys, values = append(keys, labels[i]), append(values, labels[i+1])
+	for part, path := range parts {
+		put(e, names.MetricDisk, sizeOf(path), part)
 	}
-	e.ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, keys, nil), t, value, values...)
+}
+
+// sizeOf returns the bytes of all files below a path. Those that go away
+// meanwhile do not count.
+func sizeOf(path string) uint64 {
+	var size uint64
+	_ = filepath.WalkDir(path, func(_ string, f fs.DirEntry, err error) error {
+		if err != nil || f.IsDir() {
+			return nil //nolint:nilerr // it is gone
+		}
+		if info, err := f.Info(); err == nil {
+			size += uint64(info.Size()) //nolint:gosec // not negative
+		}
+		return nil
+	})
+	return size
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/tandem-node/tandem/modules/sequencer"
 	"github.com/tandem-node/tandem/telemetry"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
+	"github.com/tandem-node/tandem/telemetry/stages"
 )
 
 // Setup is all a node is made from. Everything that may ask a person or read a
@@ -83,7 +84,7 @@ func inputs(s Setup) fx.Option {
 		fx.Supply(c, c.RPC, c.P2P, c.DA, c.DAWorker, c.Execution, c.Exchange, c.Syncer, c.Sequencer, c.Store, c.DB, c.Profiling),
 		fx.Provide(
 			func() *blocktrace.Tracer { return s.Tracing.Tracer(s.Genesis.Hash()) },
-			s.Metrics.Meter,
+			s.Metrics.Meter, stages.New,
 		),
 	)
 }

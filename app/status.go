@@ -228,12 +228,12 @@ func (m *monitor) Live(context.Context) error {
 // stuck as well.
 func (m *monitor) loops(now time.Time, limit time.Duration) []loop {
 	out := []loop{
-		{fmt.Sprintf("the pipeline, after block %d,", m.in.Pipeline.Snapshot().Applied()), m.in.Pipeline.Beat().For(now), limit},
-		{"the syncer", m.in.Syncer.Beat().For(now), limit},
-		{"the DA worker", m.in.Worker.Beat().For(now), limit + m.in.Setup.Config.DA.RequestTimeout},
+		{"pipeline", fmt.Sprintf("the pipeline, after block %d,", m.in.Pipeline.Snapshot().Applied()), m.in.Pipeline.Beat().For(now), limit},
+		{"syncer", "the syncer", m.in.Syncer.Beat().For(now), limit},
+		{"daworker", "the DA worker", m.in.Worker.Beat().For(now), limit + m.in.Setup.Config.DA.RequestTimeout},
 	}
 	if p := m.in.Extras.Producer; p != nil {
-		out = append(out, loop{"block production", p.Beat().For(now), limit})
+		out = append(out, loop{"producer", "block production", p.Beat().For(now), limit})
 	}
 	return out
 }

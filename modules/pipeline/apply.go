@@ -186,6 +186,7 @@ func (p *Pipeline) run(ctx context.Context, blocks []block.Block, src block.Sour
 		size += b.Size()
 		t.now = p.now()
 	}
+	p.size = uint64(size)
 	describe(span, len(p.states), src)
 	return span.Fail(err)
 }
@@ -323,6 +324,10 @@ func (p *Pipeline) adopt(blocks []block.Block, src block.Source) {
 		}
 	}
 	p.blocks += uint64(len(blocks))
+	if int(src) < len(p.by) {
+		p.by[src].Blocks += uint64(len(blocks))
+		p.by[src].Bytes += p.size
+	}
 	p.publish(p.next(src, p.now()))
 	p.events.Applied(blocks, src)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/tandem-node/tandem/modules/block"
 )
@@ -12,7 +13,9 @@ import (
 // pipeline, since what it left behind, locks included, is not known.
 
 func (p *Pipeline) execute(ctx context.Context, e block.Execution) (res block.ExecResult, err error) {
+	began := time.Now()
 	defer func() {
+		p.executing += time.Since(began)
 		if v := recover(); v != nil {
 			err = p.panicked("ExecuteTxs", e.Height, v)
 		}

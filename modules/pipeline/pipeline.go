@@ -68,6 +68,9 @@ type Pipeline struct {
 	deposed   bool           // the newest block named another proposer
 	blocks    uint64
 	txs       uint64
+	executing time.Duration
+	by        [block.SourceLocal + 1]Share
+	size      uint64 // of the blocks whose states are in states
 	since     uint64 // the proposer is the same from this height on
 
 	beat      beat.Beat // of the writer inside

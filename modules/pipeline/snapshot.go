@@ -15,11 +15,17 @@ type Snapshot struct {
 	Source      block.Source
 	Final       uint64 // 0 when nothing is final
 	FinalHash   block.Hash
-	Blocks      uint64 // applied since start
-	Txs         uint64 // in them
+	Blocks      uint64        // applied since start
+	Txs         uint64        // in them
+	Executing   time.Duration // spent in the executor since start
+	// By splits Blocks by where they came from.
+	By [block.SourceLocal + 1]Share
 
 	since uint64
 }
+
+// Share is what one source brought.
+type Share struct{ Blocks, Bytes uint64 }
 
 // Applied returns the newest applied height, 0 before the first block.
 func (s Snapshot) Applied() uint64 { return applied(s.State) }
@@ -53,7 +59,7 @@ func (p *Pipeline) Changed() <-chan struct{} {
 func (p *Pipeline) next(src block.Source, at time.Time) *Snapshot {
 	s := &Snapshot{
 		State: p.state, AppliedAt: at, Source: src, Final: p.final.height, FinalHash: p.final.hash,
-		Blocks: p.blocks, Txs: p.txs, since: p.since,
+		Blocks: p.blocks, Txs: p.txs, Executing: p.executing, By: p.by, since: p.since,
 	}
 	copy(s.AppliedHash[:], p.state.LastHeaderHash)
 	if at.IsZero() {

@@ -17,6 +17,9 @@ type inbox struct {
 
 	origins origins
 	causes  causes
+	// heard is when the oldest events since the last fetch were published, of
+	// headers and of data.
+	heard [2]time.Time
 }
 
 // openInbox subscribes. From here on no write to the stores goes unnoticed.
@@ -75,10 +78,28 @@ func (in *inbox) take(sub *notifier.Subscription) (n uint64) {
 }
 
 func (in *inbox) hear(e notifier.Event) {
+	half := &in.heard[0]
+	if e.Type == notifier.Data {
+		half = &in.heard[1]
+	}
+	if half.IsZero() {
+		*half = e.Timestamp
+	}
 	if e.Type == notifier.Header {
 		in.origins.note(e.Height, sourceOf(e.Source))
 	}
 	in.causes.hear(e)
+}
+
+// complete returns when the event was published that completed a block, and
+// forgets it. It is zero when none was heard since the last fetch.
+func (in *inbox) complete() time.Time {
+	at := in.heard[0]
+	if in.heard[1].After(at) {
+		at = in.heard[1]
+	}
+	in.heard = [2]time.Time{}
+	return at
 }
 
 // sourceOf translates: what this node wrote to the stores it read from DA,

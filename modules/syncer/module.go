@@ -8,6 +8,7 @@ import (
 	"github.com/tandem-node/tandem/modules/internal/fxrun"
 	"github.com/tandem-node/tandem/modules/notifier"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
+	"github.com/tandem-node/tandem/telemetry/stages"
 )
 
 // Module follows headers and data.
@@ -29,12 +30,13 @@ type common struct {
 	Config   Config
 	Log      *zap.Logger
 	Tracer   *blocktrace.Tracer
+	Stages   *stages.Recorder
 }
 
 func (c common) params() Params {
 	return Params{
 		Headers: c.Headers, Sink: c.Sink, Notifier: c.Notifier, Config: c.Config,
-		Log: c.Log.Named("syncer"), Tracer: c.Tracer,
+		Log: c.Log.Named("syncer"), Tracer: c.Tracer, Stages: c.Stages,
 	}
 }
 

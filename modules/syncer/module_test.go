@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-node/tandem/modules/notifier"
 	"github.com/tandem-node/tandem/modules/syncer"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
+	"github.com/tandem-node/tandem/telemetry/stages"
 )
 
 func TestModulesRunFromStartToStop(t *testing.T) {
@@ -25,6 +26,7 @@ func TestModulesRunFromStartToStop(t *testing.T) {
 				func() syncer.Source[*block.Data] { return r.data },
 				func() syncer.Sink { return r.sink },
 				func() *blocktrace.Tracer { return nil },
+				func() *stages.Recorder { return nil },
 			))
 			require.NoError(t, app.Err())
 			require.Empty(t, r.sink.seen(), "constructing starts nothing")

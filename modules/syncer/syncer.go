@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/tandem-node/tandem/modules/notifier"
 	"github.com/tandem-node/tandem/telemetry/beat"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
+	"github.com/tandem-node/tandem/telemetry/stages"
 )
 
 // Source is what the syncer needs of a store.
@@ -42,6 +44,7 @@ type Params struct {
 	Config   Config
 	Log      *zap.Logger
 	Tracer   *blocktrace.Tracer // nil where nothing is traced
+	Stages   *stages.Recorder   // nil where nothing is measured
 }
 
 // Syncer keeps a sink at the height of the stores.
@@ -53,6 +56,7 @@ type Syncer struct {
 	cfg     Config
 	log     *zap.Logger
 	tracer  *blocktrace.Tracer
+	stages  *stages.Recorder
 
 	// Of Run's goroutine.
 	inbox inbox
@@ -68,7 +72,7 @@ type Syncer struct {
 func New(p Params) *Syncer {
 	return &Syncer{
 		headers: p.Headers, data: p.Data, sink: p.Sink, events: p.Notifier, cfg: p.Config, log: p.Log,
-		tracer: p.Tracer, retry: retry{least: p.Config.RetryMin, most: p.Config.RetryMax},
+		tracer: p.Tracer, stages: p.Stages, retry: retry{least: p.Config.RetryMin, most: p.Config.RetryMax},
 	}
 }
 
@@ -141,6 +145,10 @@ func (s *Syncer) head() uint64 {
 func (s *Syncer) advance(ctx context.Context, next, head uint64) error {
 	ctx, span := s.receive(ctx, next, s.last(next, head))
 	defer span.End()
+	began := time.Now()
+	if heard := s.inbox.complete(); !heard.IsZero() {
+		s.stages.Fetched(ctx, began.Sub(heard))
+	}
 	blocks, err := s.take(ctx, next, head)
 	if err != nil {
 		return span.Fail(fmt.Errorf("fetch from block %d: %w", next, err))
@@ -154,6 +162,7 @@ func (s *Syncer) advance(ctx context.Context, next, head uint64) error {
 	if s.sink.Next() <= next {
 		return fmt.Errorf("sink took blocks %d to %d and still wants %d", next, last, next)
 	}
+	s.stages.Applied(ctx, time.Since(began))
 	s.count.blocks.Add(uint64(len(blocks)))
 	s.healthy()
 	return nil

@@ -7,7 +7,14 @@ const (
 	MetricLag          = "tandem_lag_blocks"
 	MetricFinalLag     = "tandem_final_lag_blocks"
 	MetricReady        = "tandem_ready"
-	MetricBlocks       = "tandem_applied_blocks_total"
+	MetricLive         = "tandem_live"
+	MetricLoopBusy     = "tandem_loop_busy_seconds"    // by LabelLoop
+	MetricBlocks       = "tandem_applied_blocks_total" // by LabelSource
+	MetricBytes        = "tandem_applied_bytes_total"  // by LabelSource
+	MetricExecutor     = "tandem_executor_seconds_total"
+	MetricStage        = "tandem_stage_seconds" // by LabelStage
+	MetricSourceLag    = "tandem_source_lag"    // by LabelSource
+	MetricDisk         = "tandem_disk_bytes"    // by LabelPart
 	MetricTxs          = "tandem_applied_txs_total"
 	MetricPeers        = "tandem_peers"
 	MetricChainPeers   = "tandem_chain_peers"
@@ -67,4 +74,13 @@ const (
 	LabelType     = "type"
 	LabelUse      = "use"
 	LabelVerdict  = "verdict"
+	LabelLoop     = "loop"
+	LabelStage    = "stage"
+)
+
+// Stages of a block's path, values of LabelStage.
+const (
+	StageFetch = "event_to_fetch"   // from the oldest event to the read it led to
+	StageApply = "fetch_to_applied" // of a range of blocks
+	StageFinal = "applied_to_final" // of the newest block of a group
 )

@@ -1,0 +1,91 @@
+package app_test
+
+import (
+	"bytes"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tandem-node/tandem/app"
+	"github.com/tandem-node/tandem/telemetry/names"
+)
+
+// scrape returns what /metrics of a node serves.
+func (n *running) scrape() map[string]*dto.MetricFamily {
+	n.t.Helper()
+	status, body := n.get("/metrics")
+	require.Equal(n.t, http.StatusOK, status, string(body))
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(body))
+	require.NoError(n.t, err)
+	return families
+}
+
+// TestExposedMetricsAreInTheTable, with its types and labels; and what the table
+// lists is exposed by a sequencer that made final blocks.
+func TestExposedMetricsAreInTheTable(t *testing.T) {
+	n := begin(t, on(setup(t, app.RoleSequencer), newDA(t)), nil)
+	n.awaitFinal(2)
+	table := map[string]names.Metric{}
+	for _, m := range names.Metrics() {
+		table[m.Name] = m
+	}
+	exposed := n.scrape()
+	for name, family := range exposed {
+		if strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "process_") || name == "target_info" {
+			continue
+		}
+		row, ok := table[name]
+		require.True(t, ok, "%s is not in the table", name)
+		require.Equal(t, row.Type, strings.ToLower(family.GetType().String()), name)
+		require.Equal(t, row.Meaning, family.GetHelp(), name)
+		for _, m := range family.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, l.GetName())
+			}
+			require.ElementsMatch(t, row.Labels, labels, name)
+		}
+	}
+	// What needs other nodes, or trouble.
+	rare := []string{names.MetricJunk, names.MetricFaults, names.MetricGossip}
+	for name := range table {
+		if !slices.Contains(rare, name) {
+			require.Contains(t, exposed, name)
+		}
+	}
+	require.Contains(t, exposed, "go_goroutines")
+	require.Contains(t, exposed, "process_resident_memory_bytes")
+	applied := exposed[names.MetricBytes].GetMetric()
+	require.Len(t, applied, 1)
+	require.Equal(t, "local", applied[0].GetLabel()[0].GetValue())
+	require.Positive(t, applied[0].GetCounter().GetValue())
+	for _, m := range exposed[names.MetricDisk].GetMetric() {
+		require.Positive(t, m.GetGauge().GetValue(), m.GetLabel())
+	}
+}
+
+// TestStagesOfAFollower: every stage of a block's path is measured.
+func TestStagesOfAFollower(t *testing.T) {
+	server := newDA(t)
+	seq := setup(t, app.RoleSequencer)
+	begin(t, on(seq, server), nil)
+	full := setup(t, app.RoleFull)
+	full.Genesis = seq.Genesis
+	n := begin(t, on(full, server), nil)
+	n.awaitApplied(2)
+	n.awaitFinal(2)
+	count := map[string]uint64{}
+	for _, m := range n.scrape()[names.MetricStage].GetMetric() {
+		count[m.GetLabel()[0].GetValue()] = m.GetHistogram().GetSampleCount()
+	}
+	for _, stage := range []string{names.StageFetch, names.StageApply, names.StageFinal} {
+		require.Positive(t, count[stage], stage)
+	}
+}
