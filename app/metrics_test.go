@@ -30,7 +30,9 @@ func (n *running) scrape() map[string]*dto.MetricFamily {
 // TestExposedMetricsAreInTheTable, with its types and labels; and what the table
 // lists is exposed by a sequencer that made final blocks.
 func TestExposedMetricsAreInTheTable(t *testing.T) {
-	n := begin(t, on(setup(t, app.RoleSequencer), newDA(t)), nil)
+	s := setup(t, app.RoleSequencer)
+	s.Config.Namespaces.Forced = "forced" // its figures are there only then
+	n := begin(t, on(s, newDA(t)), nil)
 	n.awaitFinal(2)
 	table := map[string]names.Metric{}
 	for _, m := range names.Metrics() {

@@ -92,7 +92,7 @@ func checkStatus(t *testing.T, n *running, role string) {
 	code, body = n.get("/metrics")
 	require.Equal(t, http.StatusOK, code)
 	for _, metric := range []string{
-		`tandem_head_height{head="final"} `, `tandem_head_height{head="da"} `, "tandem_applied_blocks_total ", "tandem_ready 1",
+		`tandem_head_height{head="final"} `, `tandem_head_height{head="da"} `, "tandem_applied_blocks_total{source=", "tandem_ready 1",
 		`tandem_events_total{type="header"} `, `tandem_held_bytes{part="da_pending"} `, "go_goroutines ",
 		`tandem_range_requests_total{kind="header"} `,
 	} {
