@@ -228,7 +228,10 @@ func TestSpam_SlowReadersStayInBounds(t *testing.T) {
 		bs = append(bs, c.Next(make([]byte, 200<<10)))
 	}
 	const bound, item = 4 << 20, 201 << 10
-	n := newDataNode(t, c, bs, func(p *DataParams) { p.Config.ServeBytes, p.Config.Serve, p.Config.ServePeer = bound, 12, 4 })
+	n := newDataNode(t, c, bs, func(p *DataParams) {
+		p.Config.ServeBytes, p.Config.Serve, p.Config.ServePeer = bound, 12, 4
+		p.Config.ServeTimeout = 3 * time.Second // then the slow ones are let go
+	})
 	held := watch(t, n.dx.Status)
 	for range 3 {
 		p := enemy(t, n.machine, nil)
@@ -236,7 +239,6 @@ func TestSpam_SlowReadersStayInBounds(t *testing.T) {
 	}
 	eventually(t, func() bool { return held.get().ServingBytes > bound/2 }, "no flood")
 	b := newDataNode(t, c, nil, func(p *DataParams) { p.Config.RequestTimeout = soon })
-	n.dx.cfg.ServeTimeout = time.Second
 	connect(t, b.machine, n.machine)
 	b.data.reaches(t, 64)
 	require.LessOrEqual(t, held.get().ServingBytes, int64(bound+12*item))
