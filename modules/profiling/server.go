@@ -2,7 +2,6 @@ package profiling
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -10,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/modules/internal/httprun"
 )
 
 const (
@@ -55,28 +56,12 @@ func (s *Server) Address() string {
 
 // Run serves until ctx ends, which also ends profiles being taken. It needs Start.
 func (s *Server) Run(ctx context.Context) error {
-	if s.listener == nil {
-		<-ctx.Done()
-		return nil
-	}
 	server := &http.Server{
 		Handler: routes(), ReadHeaderTimeout: maxHeaderTime, // no write timeout: a profile takes as long as was asked for
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(s.listener) }()
-	select {
-	case err := <-served:
-		return fmt.Errorf("serve profiles on %s: %w", s.Address(), err)
-	case <-ctx.Done():
-	}
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-	defer cancel()
-	if err := server.Shutdown(stop); err != nil {
-		_ = server.Close()
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve profiles on %s: %w", s.Address(), err)
+	if err := httprun.Serve(ctx, server, s.listener, grace); err != nil {
+		return fmt.Errorf("profiles: %w", err)
 	}
 	return nil
 }

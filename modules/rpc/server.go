@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/modules/internal/httprun"
 )
 
 // shutdownTime is how long requests under way may take once the node stops.
@@ -80,24 +82,5 @@ func (s *Server) Run(ctx context.Context) error {
 	s.mu.Lock()
 	l := s.listener
 	s.mu.Unlock()
-	if l == nil {
-		<-ctx.Done()
-		return nil
-	}
-	served := make(chan error, 1)
-	go func() { served <- s.server.Serve(l) }()
-	select {
-	case err := <-served:
-		return fmt.Errorf("serve %s: %w", l.Addr(), err)
-	case <-ctx.Done():
-	}
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.grace)
-	defer cancel()
-	if err := s.server.Shutdown(stop); err != nil {
-		_ = s.server.Close()
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve %s: %w", l.Addr(), err)
-	}
-	return nil
+	return httprun.Serve(ctx, s.server, l, s.grace) //nolint:wrapcheck // it says which address
 }
