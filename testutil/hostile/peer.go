@@ -1,24 +1,19 @@
 package hostile
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"time"
 
 	libp2p "github.com/libp2p/go-libp2p"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
-	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/protocol"
-	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/testutil/hostile/stream"
 )
 
 // heardMost is how many honest items of a kind a peer remembers, to replay them.
@@ -29,65 +24,54 @@ const heardMost = 32
 // leaves the request without one until the asker gives up.
 type Answer func(origin, amount uint64) [][]byte
 
-// Peer is a libp2p host in the topics of a chain that checks nothing.
+// Peer is in the topics of a chain and checks nothing.
 type Peer struct {
-	host   host.Host
-	stop   context.CancelFunc
-	done   sync.WaitGroup
-	topics map[block.Kind]*pubsub.Topic
+	wire *stream.Peer
+	ctx  context.Context //nolint:containedctx // ends with Close
+	stop context.CancelFunc
+	done sync.WaitGroup
 
-	mu      sync.Mutex
-	heard   map[block.Kind][][]byte
-	answers map[block.Kind]Answer
+	mu    sync.Mutex
+	heard map[block.Kind][][]byte
+}
+
+// wireKind is a kind as it appears in topics and protocols.
+func wireKind(k block.Kind) stream.Kind {
+	if k == block.KindData {
+		return stream.Data
+	}
+	return stream.Headers
 }
 
 // NewPeer starts a peer of the chain called chain. Options say where it listens.
 func NewPeer(ctx context.Context, chain string, opts ...libp2p.Option) (*Peer, error) {
-	h, err := libp2p.New(append([]libp2p.Option{libp2p.DisableRelay(), libp2p.DisableMetrics()}, opts...)...)
-	if err != nil {
-		return nil, fmt.Errorf("hostile host: %w", err)
-	}
 	ctx, stop := context.WithCancel(ctx)
-	p := &Peer{
-		host: h, stop: stop, topics: map[block.Kind]*pubsub.Topic{},
-		heard: map[block.Kind][][]byte{}, answers: map[block.Kind]Answer{},
+	wire, err := stream.NewPeer(ctx, stream.Config{ChainID: chain, Mesh: true, Options: opts})
+	if err != nil {
+		stop()
+		return nil, err //nolint:wrapcheck // it says what is wrong
 	}
-	if err := p.join(ctx, chain); err != nil {
-		p.Close()
-		return nil, err
+	p := &Peer{wire: wire, ctx: ctx, stop: stop, heard: map[block.Kind][][]byte{}}
+	for _, kind := range []block.Kind{block.KindHeader, block.KindData} {
+		sub, err := wire.Subscribe(wireKind(kind))
+		if err != nil {
+			p.Close()
+			return nil, fmt.Errorf("hostile subscription: %w", err)
+		}
+		p.Serve(kind, func(uint64, uint64) [][]byte { return nil })
+		p.done.Go(func() { p.listen(kind, sub) })
 	}
 	return p, nil
 }
 
-func (p *Peer) join(ctx context.Context, chain string) error {
-	ps, err := pubsub.NewGossipSub(ctx, p.host, pubsub.WithMaxMessageSize(8<<20), pubsub.WithFloodPublish(true))
-	if err != nil {
-		return fmt.Errorf("hostile pubsub: %w", err)
-	}
-	for kind, name := range map[block.Kind]string{block.KindHeader: chain + "-headerSync", block.KindData: chain + "-dataSync"} {
-		topic, err := ps.Join("/" + name + "/header-sub/v0.0.1")
-		if err != nil {
-			return fmt.Errorf("hostile topic: %w", err)
-		}
-		sub, err := topic.Subscribe()
-		if err != nil {
-			return fmt.Errorf("hostile subscription: %w", err)
-		}
-		p.topics[kind] = topic
-		p.done.Go(func() { p.listen(ctx, kind, sub) })
-		p.host.SetStreamHandler(protocol.ID("/"+name+"/header-ex/v0.0.3"), func(s network.Stream) { p.serve(ctx, kind, s) })
-	}
-	return nil
-}
-
-func (p *Peer) listen(ctx context.Context, kind block.Kind, sub *pubsub.Subscription) {
+func (p *Peer) listen(kind block.Kind, sub *pubsub.Subscription) {
 	defer sub.Cancel()
 	for {
-		m, err := sub.Next(ctx)
+		m, err := sub.Next(p.ctx)
 		if err != nil {
 			return
 		}
-		if m.ReceivedFrom == p.host.ID() {
+		if m.ReceivedFrom == p.ID() {
 			continue
 		}
 		p.mu.Lock()
@@ -100,12 +84,12 @@ func (p *Peer) listen(ctx context.Context, kind block.Kind, sub *pubsub.Subscrip
 // Close stops the peer.
 func (p *Peer) Close() {
 	p.stop()
-	_ = p.host.Close() // nothing is left to be lost
+	p.wire.Close()
 	p.done.Wait()
 }
 
 // ID returns the peer id.
-func (p *Peer) ID() peer.ID { return p.host.ID() }
+func (p *Peer) ID() peer.ID { return p.wire.ID() }
 
 // Connect dials a node.
 func (p *Peer) Connect(ctx context.Context, address string) error {
@@ -113,18 +97,18 @@ func (p *Peer) Connect(ctx context.Context, address string) error {
 	if err != nil {
 		return fmt.Errorf("hostile peer: %w", err)
 	}
-	if err := p.host.Connect(ctx, *info); err != nil {
+	if err := p.wire.Host.Connect(ctx, *info); err != nil {
 		return fmt.Errorf("hostile peer: %w", err)
 	}
 	return nil
 }
 
 // Connected reports whether any node has not thrown the peer out.
-func (p *Peer) Connected() bool { return len(p.host.Network().Peers()) > 0 }
+func (p *Peer) Connected() bool { return len(p.wire.Host.Network().Peers()) > 0 }
 
 // Publish gossips bytes as they are.
 func (p *Peer) Publish(ctx context.Context, f Forgery) error {
-	if err := p.topics[f.Kind].Publish(ctx, f.Bytes); err != nil {
+	if err := p.wire.Gossip(ctx, wireKind(f.Kind), f.Bytes); err != nil {
 		return fmt.Errorf("hostile gossip: %w", err)
 	}
 	return nil
@@ -147,79 +131,26 @@ func (p *Peer) Header() *block.SignedHeader {
 	return nil
 }
 
-// Serve sets how range requests for a kind are answered.
-func (p *Peer) Serve(kind block.Kind, a Answer) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.answers[kind] = a
-}
-
 // stallTime is how long a request without an answer is held open.
 const stallTime = time.Minute
 
-func (p *Peer) serve(ctx context.Context, kind block.Kind, s network.Stream) {
-	defer func() { _ = s.Reset() }()
-	r := bufio.NewReader(s)
-	size, err := binary.ReadUvarint(r)
-	if err != nil || size > 1024 {
-		return
-	}
-	raw := make([]byte, size)
-	if _, err := io.ReadFull(r, raw); err != nil {
-		return
-	}
-	origin, amount := request(raw)
-	p.mu.Lock()
-	answer := p.answers[kind]
-	p.mu.Unlock()
-	var bodies [][]byte
-	if answer != nil {
-		bodies = answer(origin, amount)
-	}
-	if bodies == nil {
-		select {
-		case <-ctx.Done():
-		case <-time.After(stallTime):
-		}
-		return
-	}
-	for _, body := range bodies {
-		if _, err := s.Write(frame(body)); err != nil {
+// Serve sets how range requests for a kind are answered.
+func (p *Peer) Serve(kind block.Kind, answer Answer) {
+	p.wire.Serve(wireKind(kind), func(r stream.Request, s network.Stream) {
+		defer func() { _ = s.Reset() }()
+		bodies := answer(r.Origin, r.Amount)
+		if bodies == nil {
+			select {
+			case <-p.ctx.Done():
+			case <-time.After(stallTime):
+			}
 			return
 		}
-	}
-	_ = s.Close()
-}
-
-// frame is one p2p.pb.HeaderResponse with its length in front.
-func frame(body []byte) []byte {
-	m := protowire.AppendTag(nil, 1, protowire.BytesType)
-	m = protowire.AppendBytes(m, body)
-	m = protowire.AppendTag(m, 2, protowire.VarintType)
-	m = protowire.AppendVarint(m, 1)
-	return protowire.AppendBytes(nil, m)
-}
-
-// request reads p2p.pb.HeaderRequest as far as it matters.
-func request(b []byte) (origin, amount uint64) {
-	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return origin, amount
-		}
-		m := protowire.ConsumeFieldValue(num, typ, b[n:])
-		if m < 0 {
-			return origin, amount
-		}
-		if typ == protowire.VarintType {
-			v, _ := protowire.ConsumeVarint(b[n:])
-			if num == 1 {
-				origin = v
-			} else {
-				amount = v
+		for _, body := range bodies {
+			if _, err := s.Write(stream.Frame(body)); err != nil {
+				return
 			}
 		}
-		b = b[n+m:]
-	}
-	return origin, amount
+		_ = s.Close()
+	})
 }

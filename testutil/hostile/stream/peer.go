@@ -33,13 +33,9 @@ const maxMessage = 16 << 20
 // Config of a Peer.
 type Config struct {
 	ChainID string
-	// Key is the identity; nil makes one.
-	Key ed25519.PrivateKey
-	// Listen is a multiaddr; empty is loopback on a free port.
-	Listen string
-	// Mesh speaks GossipSub; otherwise FloodSub, as ev-node does.
+	// Mesh speaks GossipSub and sends to everybody; otherwise FloodSub, as ev-node does.
 	Mesh bool
-	// Options are further libp2p options.
+	// Options are those of its host; without any it listens on loopback.
 	Options []libp2p.Option
 }
 
@@ -57,21 +53,13 @@ type Peer struct {
 // NewPeer listens and subscribes to both topics of the chain, taking every message
 // for valid.
 func NewPeer(ctx context.Context, c Config) (*Peer, error) {
-	listen := c.Listen
-	if listen == "" {
-		listen = "/ip4/127.0.0.1/tcp/0"
-	}
-	opts := []libp2p.Option{libp2p.ListenAddrStrings(listen), libp2p.DisableMetrics(), libp2p.DisableRelay()}
-	if c.Key != nil {
-		key, err := crypto.UnmarshalEd25519PrivateKey(c.Key)
-		if err != nil {
-			return nil, fmt.Errorf("key: %w", err)
-		}
-		opts = append(opts, libp2p.Identity(key))
+	opts := []libp2p.Option{libp2p.DisableMetrics(), libp2p.DisableRelay()}
+	if len(c.Options) == 0 {
+		opts = append(opts, libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
 	}
 	h, err := libp2p.New(append(opts, c.Options...)...)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", listen, err)
+		return nil, fmt.Errorf("hostile host: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	p := &Peer{Host: h, chain: c.ChainID, cancel: cancel, topics: map[Kind]*pubsub.Topic{}}
@@ -83,11 +71,12 @@ func NewPeer(ctx context.Context, c Config) (*Peer, error) {
 }
 
 func (p *Peer) join(ctx context.Context, mesh bool) (err error) {
-	router := pubsub.NewFloodSub
+	opts := []pubsub.Option{pubsub.WithMaxMessageSize(maxMessage), pubsub.WithPeerOutboundQueueSize(1024)}
 	if mesh {
-		router = pubsub.NewGossipSub
+		p.PubSub, err = pubsub.NewGossipSub(ctx, p.Host, append(opts, pubsub.WithFloodPublish(true))...)
+	} else {
+		p.PubSub, err = pubsub.NewFloodSub(ctx, p.Host, opts...)
 	}
-	p.PubSub, err = router(ctx, p.Host, pubsub.WithMaxMessageSize(maxMessage), pubsub.WithPeerOutboundQueueSize(1024))
 	if err != nil {
 		return fmt.Errorf("pubsub: %w", err)
 	}
@@ -149,6 +138,11 @@ func (p *Peer) heard(k Kind, id peer.ID) bool {
 // Connected reports whether a node still puts up with it.
 func (p *Peer) Connected(id peer.ID) bool {
 	return p.Host.Network().Connectedness(id) == network.Connected
+}
+
+// Subscribe returns what is gossiped of a kind from now on.
+func (p *Peer) Subscribe(k Kind) (*pubsub.Subscription, error) {
+	return p.topics[k].Subscribe() //nolint:wrapcheck // test code
 }
 
 // Gossip publishes bytes as the peer's own message.
