@@ -88,10 +88,10 @@ func (p *Pool) best() {
 }
 
 // tell takes an endpoint's answer to Head and returns the head of all.
-func (p *Pool) tell(c Client, h Head, took time.Duration) (Head, error) {
+func (p *Pool) tell(e *endpoint, h Head, took time.Duration) (Head, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e, now := p.of(c), time.Now()
+	now := time.Now()
 	switch {
 	case p.chain == "":
 		p.chain = h.Chain
@@ -236,16 +236,13 @@ func (p *Pool) probe(ctx context.Context) {
 			begin := time.Now()
 			h, err := e.client.Head(ctx)
 			if took := time.Since(begin); err == nil {
-				_, err = p.tell(e.client, h, took)
+				_, err = p.tell(e, h, took)
 			}
 			if ctx.Err() != nil {
 				return
 			}
-			if heads[i] = h.Height; err == nil {
-				p.note(e, reading, 0, nil, 0)
-			} else {
-				p.note(e, reading, 0, err, 0)
-			}
+			heads[i] = h.Height
+			p.note(e, reading, 0, err, 0)
 		})
 	}
 	wg.Wait()

@@ -132,11 +132,11 @@ func (p *Pool) order(u use, height uint64) []*endpoint {
 
 // ask makes a read at one endpoint after the other until one answers. height is
 // 0 when it is of none.
-func ask[T any](ctx context.Context, p *Pool, height uint64, call func(context.Context, Client) (T, error)) (T, error) {
+func ask[T any](ctx context.Context, p *Pool, height uint64, call func(context.Context, *endpoint) (T, error)) (T, error) {
 	var worst error
 	for _, e := range p.order(reading, height) {
 		begin := time.Now()
-		out, err := call(ctx, e.client)
+		out, err := call(ctx, e)
 		if ctx.Err() != nil {
 			return out, err
 		}
@@ -176,11 +176,11 @@ func (p *Pool) told(height uint64) bool {
 // by it: the head does not go back because another endpoint is asked.
 func (p *Pool) Head(ctx context.Context) (Head, error) {
 	var out Head
-	_, err := ask(ctx, p, 0, func(ctx context.Context, c Client) (Head, error) {
+	_, err := ask(ctx, p, 0, func(ctx context.Context, e *endpoint) (Head, error) {
 		begin := time.Now()
-		h, err := c.Head(ctx)
+		h, err := e.client.Head(ctx)
 		if err == nil {
-			out, err = p.tell(c, h, time.Since(begin))
+			out, err = p.tell(e, h, time.Since(begin))
 		}
 		return h, err
 	})
@@ -189,12 +189,14 @@ func (p *Pool) Head(ctx context.Context) (Head, error) {
 
 // HeaderAt returns height and time of one DA block.
 func (p *Pool) HeaderAt(ctx context.Context, height uint64) (Head, error) {
-	return ask(ctx, p, height, func(ctx context.Context, c Client) (Head, error) { return c.HeaderAt(ctx, height) })
+	return ask(ctx, p, height, func(ctx context.Context, e *endpoint) (Head, error) { return e.client.HeaderAt(ctx, height) })
 }
 
 // Blobs returns the blobs of one height.
 func (p *Pool) Blobs(ctx context.Context, height uint64, namespaces ...Namespace) ([]Blob, error) {
-	return ask(ctx, p, height, func(ctx context.Context, c Client) ([]Blob, error) { return c.Blobs(ctx, height, namespaces...) })
+	return ask(ctx, p, height, func(ctx context.Context, e *endpoint) ([]Blob, error) {
+		return e.client.Blobs(ctx, height, namespaces...)
+	})
 }
 
 // BlobsAt returns the blobs of several heights. A height one endpoint cannot
@@ -204,9 +206,9 @@ func (p *Pool) BlobsAt(ctx context.Context, heights []uint64, namespaces ...Name
 		return nil, nil
 	}
 	var asked *endpoint
-	replies, err := ask(ctx, p, heights[0], func(ctx context.Context, c Client) ([]Reply, error) {
-		asked = p.of(c)
-		b, ok := c.(BatchReader)
+	replies, err := ask(ctx, p, heights[0], func(ctx context.Context, e *endpoint) ([]Reply, error) {
+		asked = e
+		b, ok := e.client.(BatchReader)
 		if !ok {
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, errBatch)
 		}
@@ -235,15 +237,6 @@ func (p *Pool) complete(ctx context.Context, asked *endpoint, heights []uint64, 
 			break // the caller asks again for what is left
 		}
 	}
-}
-
-func (p *Pool) of(c Client) *endpoint {
-	for _, e := range p.all {
-		if e.client == c {
-			return e
-		}
-	}
-	return p.all[0]
 }
 
 // Submit posts at the best endpoint, and at the next only after an answer that

@@ -184,7 +184,7 @@ func TestSpam_FloodOfDataStaysInBounds(t *testing.T) {
 	eventually(t, func() bool { return n.dx.Stats().GaveWay >= 20 }, "%+v", n.dx.Stats())
 	honest := enemy(t, n.machine, nil)
 	require.NoError(t, honest.Gossip(t.Context(), stream.Data, good.Data.EncodeP2P()))
-	eventually(t, func() bool { return n.dx.wards.holds(honest.ID()) }, "the honest one has no room")
+	eventually(t, func() bool { return n.dx.quarantine.holds(honest.ID()) }, "the honest one has no room")
 	require.NoError(t, honest.Gossip(t.Context(), stream.Headers, good.Header.EncodeP2P()))
 	n.data.reaches(t, 3)
 	require.LessOrEqual(t, held.get().WaitingBytes, int64(2*block.MaxFrameBytes))

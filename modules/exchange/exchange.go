@@ -72,18 +72,18 @@ type Exchange[H Item[H]] struct {
 
 	strangers strangers
 
-	heard  quiet // when gossip was heard last
-	peers  peerSet
-	claims claims
-	serve  limiter
-	meter  meter   // what each peer is served
-	giving budget  // answers under way
-	checks limiter // gossip under check
-	gossip budget  // its bytes
-	wards  quarantine
-	bufs   sync.Pool
-	status status
-	counts counters
+	heard      quiet // when gossip was heard last
+	peers      peerSet
+	claims     claims
+	serve      limiter
+	meter      meter   // what each peer is served
+	giving     budget  // answers under way
+	checks     limiter // gossip under check
+	gossip     budget  // its bytes
+	quarantine quarantine
+	bufs       sync.Pool
+	status     status
+	counts     counters
 }
 
 func newExchange[H Item[H]](c core[H], r func(func() time.Time) rules[H]) *Exchange[H] {
@@ -110,7 +110,7 @@ func newExchange[H Item[H]](c core[H], r func(func() time.Time) rules[H]) *Excha
 	e.giving.init(c.cfg.ServeBytes, c.cfg.ServeBytes/2)
 	e.checks.init(gossipChecks, gossipChecks/2)
 	e.gossip.init(c.cfg.GossipBytes, c.cfg.GossipPeerBytes)
-	e.wards.init(c.cfg.QuarantineBytes, c.cfg.QuarantinePeerBytes)
+	e.quarantine.init(c.cfg.QuarantineBytes, c.cfg.QuarantinePeerBytes)
 	e.gate.init()
 	e.bufs.New = func() any { return new(buffers) }
 	return e

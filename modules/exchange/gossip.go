@@ -136,9 +136,9 @@ func (e *Exchange[H]) await(ctx context.Context, item H, from peer.ID, waits fun
 	if e.rules.ready(item) {
 		return e.rules.await(ctx, item)
 	}
-	stay, leave, ok := e.wards.admit(ctx, from, item.Height(), item.Size())
+	stay, leave, ok := e.quarantine.admit(ctx, from, item.Height(), item.Size())
 	if !ok {
-		e.wards.evicted.Add(1)
+		e.quarantine.evicted.Add(1)
 		return nil, errGaveWay
 	}
 	defer leave()

@@ -122,7 +122,7 @@ func (e *Exchange[H]) Status() Status {
 	s := Status{
 		Head: e.store.Height(), Peers: e.peers.count(),
 		InFlight: int(e.status.inFlight.Load()), QueuedBytes: e.status.queued.Load() + e.status.reading.Load(),
-		WaitingBytes: e.wards.size(), CheckedBytes: e.gossip.size(), ServingBytes: e.giving.size(),
+		WaitingBytes: e.quarantine.size(), CheckedBytes: e.gossip.size(), ServingBytes: e.giving.size(),
 	}
 	s.Target = max(s.Head, e.target())
 	e.status.mu.Lock()
@@ -141,7 +141,7 @@ func (e *Exchange[H]) Stats() Stats {
 		Requests: c.requests.Load(), Failures: c.failures.Load(), NotFound: c.notFound.Load(), Lies: c.lies.Load(),
 		Conflicts: c.conflicts.Load(), Fetched: c.fetched.Load(), FetchedSize: c.fetchedSize.Load(), Synthesised: c.synth.Load(),
 		Served: c.served.Load(), ServedItems: c.servedItems.Load(), ServedSize: c.servedSize.Load(), Refused: c.refuse.Load(),
-		Wakeups: c.wakeups.Load(), GaveWay: e.wards.evicted.Load(), Faults: make(map[string]uint64, faults),
+		Wakeups: c.wakeups.Load(), GaveWay: e.quarantine.evicted.Load(), Faults: make(map[string]uint64, faults),
 	}
 	for f := range faults {
 		if n := c.faults[f].Load(); n > 0 {

@@ -2,7 +2,6 @@ package forced
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -113,16 +112,15 @@ func (t *Taker) Run(ctx context.Context) error {
 
 // recall goes on where an earlier process was.
 func (t *Taker) recall() error {
-	v, ok, err := t.p.Meta.Meta(takenKey)
-	switch {
-	case err != nil:
+	var n [2]uint64
+	ok, err := getRecord(t.p.Meta, takenKey, n[:])
+	if err != nil {
 		return fmt.Errorf("read the checkpoint of forced transactions: %w", err)
-	case !ok:
-		return nil
-	case len(v) != 16:
-		return fmt.Errorf("the checkpoint of forced transactions has %d bytes, want 16", len(v))
 	}
-	at := Position{binary.BigEndian.Uint64(v), binary.BigEndian.Uint64(v[8:])}
+	if !ok {
+		return nil
+	}
+	at := Position{n[0], n[1]}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.book.resume(at, 0)
@@ -215,8 +213,7 @@ func (t *Taker) save() error {
 	if t.have && at == t.saved {
 		return nil
 	}
-	v := binary.BigEndian.AppendUint64(nil, at.DAHeight)
-	if err := t.p.Meta.PutMeta(takenKey, binary.BigEndian.AppendUint64(v, at.Index)); err != nil {
+	if err := putRecord(t.p.Meta, takenKey, at.DAHeight, at.Index); err != nil {
 		return fmt.Errorf("keep the checkpoint of forced transactions: %w", err)
 	}
 	t.saved, t.have = at, true

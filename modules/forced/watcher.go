@@ -2,7 +2,6 @@ package forced
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sort"
@@ -308,11 +307,7 @@ func (w *Watcher) accuse(epochs uint64) error {
 // save keeps where the check is. Everything else follows from DA and the chain.
 func (w *Watcher) save() error {
 	front := w.book.front()
-	v := make([]byte, 0, 40)
-	for _, n := range []uint64{w.epoch, w.book.scanned, w.strikes, front.DAHeight, front.Index} {
-		v = binary.BigEndian.AppendUint64(v, n)
-	}
-	if err := w.p.Meta.PutMeta(checkedKey, v); err != nil {
+	if err := putRecord(w.p.Meta, checkedKey, w.epoch, w.book.scanned, w.strikes, front.DAHeight, front.Index); err != nil {
 		return fmt.Errorf("keep how far forced transactions were checked: %w", err)
 	}
 	return nil
@@ -320,18 +315,13 @@ func (w *Watcher) save() error {
 
 // recall goes on where an earlier process was: what waited is read again.
 func (w *Watcher) recall() error {
-	v, ok, err := w.p.Meta.Meta(checkedKey)
-	switch {
-	case err != nil:
-		return fmt.Errorf("read how far forced transactions were checked: %w", err)
-	case !ok:
-		return nil
-	case len(v) != 40:
-		return fmt.Errorf("the record of checked forced transactions has %d bytes, want 40", len(v))
-	}
 	var n [5]uint64
-	for i := range n {
-		n[i] = binary.BigEndian.Uint64(v[8*i:])
+	ok, err := getRecord(w.p.Meta, checkedKey, n[:])
+	if err != nil {
+		return fmt.Errorf("read how far forced transactions were checked: %w", err)
+	}
+	if !ok {
+		return nil
 	}
 	w.epoch, w.strikes = n[0], n[2]
 	w.book.resume(Position{n[3], n[4]}, n[1])

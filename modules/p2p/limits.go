@@ -16,7 +16,7 @@ const (
 	connsPerPeer = 8
 	// transientConns have not said yet who they are.
 	transientConns = 64
-	// servicePeerShare is the part of a peer's streams one protocol may take.
+	// protocolShare is the part of a peer's streams one protocol may take.
 	protocolShare = 2
 	// bufferShare is the part of the buffers one peer may take.
 	bufferShare = 4
