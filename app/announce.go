@@ -32,9 +32,9 @@ func (a announcer) Applied(blocks []block.Block, src block.Source) {
 	if len(blocks) == 0 {
 		return
 	}
-	last := blocks[len(blocks)-1]
-	a.open.push(last.Height(), time.Now())
-	e := notifier.Event{Type: notifier.Applied, Source: eventSource(src), Height: last.Height(), Hash: last.Header.Digest(), Timestamp: time.Now()}
+	last, now := blocks[len(blocks)-1], time.Now()
+	a.open.push(last.Height(), now)
+	e := notifier.Event{Type: notifier.Applied, Source: eventSource(src), Height: last.Height(), Hash: last.Header.Digest(), Timestamp: now}
 	if src == block.SourceLocal {
 		local := e
 		local.Type = notifier.Header

@@ -352,6 +352,13 @@ func (e *env) body(b block.Block) da.Blob {
 	return blob(dataNS(), testutil.DataBlob(e.chain.Key, b.Data))
 }
 
+// postEach posts one whole block per DA height, from 1 on.
+func (e *env) postEach(bs []block.Block) {
+	for i, b := range bs {
+		e.da.put(uint64(i+1), e.header(b), e.body(b))
+	}
+}
+
 // run runs a worker until the returned function is called.
 func (e *env) run(t *testing.T) (*Worker, func() error) {
 	t.Helper()

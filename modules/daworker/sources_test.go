@@ -193,9 +193,7 @@ func TestUnknownProposerWaits(t *testing.T) {
 			return e.chain.Genesis.ProposerAddress
 		})
 		bs := e.chain.Blocks(6, 1)
-		for i, b := range bs {
-			e.da.put(uint64(i+1), e.header(b), e.body(b))
-		}
+		e.postEach(bs)
 		w, stop := e.run(t)
 		for range bs {
 			w.Wake()
@@ -282,9 +280,7 @@ func TestUnprovenUntilStoredByP2P(t *testing.T) {
 		})
 		bs := e.chain.Blocks(6, 1)
 		require.NoError(t, e.headers.put(testutil.Headers(bs[:3])...))
-		for i, b := range bs {
-			e.da.put(uint64(i+1), e.header(b), e.body(b))
-		}
+		e.postEach(bs)
 		w, stop := e.run(t)
 		require.NoError(t, e.headers.put(testutil.Headers(bs)...))
 		w.Wake()

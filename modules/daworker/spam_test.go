@@ -279,9 +279,7 @@ func TestSpam_ADishonestDAStopsTheCursor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv()
 		bs := e.chain.Blocks(4, 1)
-		for i, b := range bs {
-			e.da.put(uint64(i+1), e.header(b), e.body(b))
-		}
+		e.postEach(bs)
 		e.da.fail = func(h uint64) error {
 			if h == 3 {
 				return fmt.Errorf("read: %w", da.ErrDishonest)

@@ -197,9 +197,7 @@ func TestOutageInMidWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv()
 		bs := e.chain.Blocks(100, 1)
-		for i, b := range bs {
-			e.da.put(uint64(i+1), e.header(b), e.body(b))
-		}
+		e.postEach(bs)
 		tries := map[uint64]int{}
 		e.da.fail = func(h uint64) error {
 			if tries[h]++; h%7 == 3 && tries[h] < 5 {
@@ -334,9 +332,7 @@ func TestSinkErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv()
 		bs := e.chain.Blocks(3, 1)
-		for i, b := range bs {
-			e.da.put(uint64(i+1), e.header(b), e.body(b))
-		}
+		e.postEach(bs)
 		e.sink.fail(errors.New("disk is slow"))
 		w, stop := e.run(t)
 		require.Equal(t, PhaseFailing, w.Status().Phase)

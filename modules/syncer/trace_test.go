@@ -72,20 +72,25 @@ func TestOneBlockIsTracedFromEventToFetch(t *testing.T) {
 	})
 }
 
+// pileUp adds one block and, while the slow sink is busy with it, n more.
+func pileUp(r *rig, n int) {
+	r.sink.slow = time.Second
+	r.start()
+	r.add(1, notifier.P2P)
+	synctest.Wait()
+	for range n {
+		r.add(1, notifier.P2P)
+	}
+	time.Sleep(3 * time.Second)
+	synctest.Wait()
+}
+
 // TestAFetchOfSeveralBlocksLinksToAllEventsAndTheBlocksBack: while the sink is
 // busy events pile up, and one fetch serves them.
 func TestAFetchOfSeveralBlocksLinksToAllEventsAndTheBlocksBack(t *testing.T) {
 	tracedBubble(t, func(r *rig, spans *testutil.Spans) {
 		t := r.t
-		r.sink.slow = time.Second
-		r.start()
-		r.add(1, notifier.P2P)
-		synctest.Wait()
-		for range 3 {
-			r.add(1, notifier.P2P)
-		}
-		time.Sleep(3 * time.Second)
-		synctest.Wait()
+		pileUp(r, 3)
 
 		var whole sdktrace.ReadOnlySpan
 		copies := map[trace.TraceID]sdktrace.ReadOnlySpan{}
@@ -119,15 +124,7 @@ func TestAFetchOfSeveralBlocksLinksToAllEventsAndTheBlocksBack(t *testing.T) {
 func TestAFetchHasABoundedNumberOfLinks(t *testing.T) {
 	tracedBubble(t, func(r *rig, spans *testutil.Spans) {
 		t := r.t
-		r.sink.slow = time.Second
-		r.start()
-		r.add(1, notifier.P2P)
-		synctest.Wait()
-		for range 20 {
-			r.add(1, notifier.P2P)
-		}
-		time.Sleep(3 * time.Second)
-		synctest.Wait()
+		pileUp(r, 20)
 		received := spans.Ended(names.SpanReceive)
 		require.Len(t, received, 2, "far behind, one span per batch")
 		require.Len(t, received[1].Links(), blocktrace.MaxLinks)
