@@ -18,6 +18,13 @@ import (
 // million is where forged heads point.
 const million = 1_000_000
 
+// farHead is a header far above a block that the proposer has signed all the same.
+func farHead(c *testutil.Chain, b block.Block) *block.SignedHeader {
+	far := b.Header.Header
+	far.Height = million
+	return testutil.Sign(c.Key, far)
+}
+
 // enemy is a hostile peer connected to a node.
 func enemy(t *testing.T, to *machine, serve map[stream.Kind]stream.Responder) *stream.Peer {
 	t.Helper()
@@ -85,9 +92,7 @@ func TestT4_ForgedHeadIsNoTarget(t *testing.T) {
 func TestT4_SignedHeadIsAClaim(t *testing.T) {
 	c := testutil.NewChain(chainID)
 	bs := c.Blocks(5, 0)
-	far := bs[4].Header.Header
-	far.Height = million
-	signed := testutil.Sign(c.Key, far)
+	signed := farHead(c, bs[4])
 	n := newHeaderNode(t, c, bs)
 	a := newHeaderNode(t, c, bs)
 	connect(t, n.machine, a.machine)
@@ -114,9 +119,7 @@ func TestT4_SignedHeadIsAClaim(t *testing.T) {
 func TestT4_ClaimGoesWithItsPeer(t *testing.T) {
 	c := testutil.NewChain(chainID)
 	bs := c.Blocks(5, 0)
-	far := bs[4].Header.Header
-	far.Height = million
-	signed := testutil.Sign(c.Key, far)
+	signed := farHead(c, bs[4])
 	n := newHeaderNode(t, c, bs)
 	p := enemy(t, n.machine, map[stream.Kind]stream.Responder{stream.Headers: stream.Heads(
 		stream.Claim(signed.EncodeP2P()), stream.Stall(1000, 10, 3*time.Second),

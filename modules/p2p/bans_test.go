@@ -27,6 +27,26 @@ func stranger(t *testing.T) host.Host {
 	return h
 }
 
+// floodSub connects a FloodSub peer to n and both to one topic: in is what n hears
+// of it, out what the peer hears.
+func floodSub(t *testing.T, n *p2p.Node) (flood host.Host, mine, theirs *pubsub.Topic, in, out *pubsub.Subscription) {
+	t.Helper()
+	flood = stranger(t)
+	other, err := pubsub.NewFloodSub(t.Context(), flood)
+	require.NoError(t, err)
+	require.NoError(t, flood.Connect(t.Context(), *hostInfo(n)))
+	mine, err = n.PubSub().Join("topic")
+	require.NoError(t, err)
+	theirs, err = other.Join("topic")
+	require.NoError(t, err)
+	in, err = mine.Subscribe()
+	require.NoError(t, err)
+	out, err = theirs.Subscribe()
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return len(mine.ListPeers()) == 1 && len(theirs.ListPeers()) == 1 }, soon, tick)
+	return flood, mine, theirs, in, out
+}
+
 func TestBannedPeerStaysAwayUntilTheBanIsLifted(t *testing.T) {
 	a, _ := start(t, "a", config())
 	b, _ := start(t, "b", config(address(a)))
@@ -72,19 +92,7 @@ func TestBanByHand(t *testing.T) {
 // get our gossip and we take theirs.
 func TestSpam_FloodSubPeersAreHeardWhateverTheyRelay(t *testing.T) {
 	n, _ := start(t, "n", config())
-	flood := stranger(t)
-	other, err := pubsub.NewFloodSub(t.Context(), flood)
-	require.NoError(t, err)
-	require.NoError(t, flood.Connect(t.Context(), *hostInfo(n)))
-	mine, err := n.PubSub().Join("topic")
-	require.NoError(t, err)
-	theirs, err := other.Join("topic")
-	require.NoError(t, err)
-	in, err := mine.Subscribe()
-	require.NoError(t, err)
-	out, err := theirs.Subscribe()
-	require.NoError(t, err)
-	require.Eventually(t, func() bool { return len(mine.ListPeers()) == 1 && len(theirs.ListPeers()) == 1 }, soon, tick)
+	flood, mine, theirs, in, out := floodSub(t, n)
 	for range 10_000 {
 		n.Penalise(flood.ID(), p2p.Relayed, "an unsigned header")
 	}

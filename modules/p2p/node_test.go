@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	libp2p "github.com/libp2p/go-libp2p"
-	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/stretchr/testify/require"
@@ -154,23 +152,7 @@ func TestPortInUseIsOneClearLine(t *testing.T) {
 // TestFloodSubPeers: gossip passes in both directions to a FloodSub-only peer.
 func TestFloodSubPeers(t *testing.T) {
 	n, _ := start(t, "n", config())
-	flood, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
-	require.NoError(t, err)
-	defer func() { _ = flood.Close() }()
-	other, err := pubsub.NewFloodSub(t.Context(), flood)
-	require.NoError(t, err)
-	require.NoError(t, flood.Connect(t.Context(), *hostInfo(n)))
-
-	mine, err := n.PubSub().Join("topic")
-	require.NoError(t, err)
-	theirs, err := other.Join("topic")
-	require.NoError(t, err)
-	in, err := mine.Subscribe()
-	require.NoError(t, err)
-	out, err := theirs.Subscribe()
-	require.NoError(t, err)
-	require.Eventually(t, func() bool { return len(mine.ListPeers()) == 1 && len(theirs.ListPeers()) == 1 }, soon, tick)
-
+	_, mine, theirs, in, out := floodSub(t, n)
 	big := make([]byte, 5<<20)
 	require.NoError(t, mine.Publish(t.Context(), []byte("down")))
 	msg, err := out.Next(t.Context())
