@@ -2,10 +2,8 @@ package sequencer_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -257,76 +255,6 @@ func TestRotationAwayStopsTheProducer(t *testing.T) {
 	})
 }
 
-func TestExecutorErrorsAreRetried(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		fails := 3
-		w.applyErr = func(b block.Block) error {
-			if b.Height() == 2 && fails > 0 {
-				fails--
-				return errors.New("executor is away")
-			}
-			return nil
-		}
-		p := w.process()
-		producer := p.producer()
-		run(t, producer.Run)
-		after(1300 * time.Millisecond)
-		require.Equal(t, uint64(1), w.height())
-		require.Equal(t, "executor is away", producer.Stats().LastError)
-		after(1700 * time.Millisecond)
-		require.GreaterOrEqual(t, w.height(), uint64(3))
-		require.Empty(t, producer.Stats().LastError)
-		require.Equal(t, 1, p.logs.FilterMessage("block not applied, trying again").Len())
-		require.Equal(t, 1, p.logs.FilterMessage("blocks are applied again").Len())
-		w.checkSignedOnce()
-	})
-}
-
-func TestExecutorThatStaysAwayStopsTheProducer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.applyErr = func(block.Block) error { return errors.New("executor is away") }
-		start := time.Now()
-		err := w.process().producer().Run(t.Context())
-		require.ErrorContains(t, err, "apply block 1: gave up after 10 tries: executor is away")
-		require.Greater(t, time.Since(start), 20*time.Second)
-		w.applyErr = func(block.Block) error { return nil }
-		run(t, w.process().producer().Run)
-		after(3 * time.Second)
-		w.checkSignedOnce()
-		w.checkChain()
-		require.NotZero(t, w.height())
-	})
-}
-
-func TestInvalidBlockIsNotRetried(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		tries := 0
-		w.applyErr = func(b block.Block) error {
-			tries++
-			return &block.Violation{Rule: block.ErrBrokenLink, Height: b.Height()}
-		}
-		require.ErrorIs(t, w.process().producer().Run(t.Context()), block.ErrBrokenLink)
-		require.Equal(t, 1, tries)
-	})
-}
-
-func TestBroadcastFailureDoesNotStopTheChain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		p := w.process()
-		params := p.producerParams()
-		params.Broadcaster = hanging{}
-		params.Config.BroadcastTimeout = 300 * time.Millisecond
-		run(t, sequencer.NewProducer(params).Run)
-		after(10500 * time.Millisecond)
-		require.Len(t, w.made(), 10+1)
-		require.Equal(t, 1, p.logs.FilterMessage("block not broadcast").Len())
-	})
-}
-
 // Messages are made while a block is on its way to the disk, and sent when it
 // has arrived: never one of a block that is not committed.
 func TestNothingIsSentBeforeTheCommit(t *testing.T) {
@@ -347,13 +275,6 @@ func TestNothingIsSentBeforeTheCommit(t *testing.T) {
 		require.GreaterOrEqual(t, len(w.broadcast), 5)
 		w.checkChain()
 	})
-}
-
-type hanging struct{}
-
-func (hanging) Prepare(ctx context.Context, _ block.Block) (func() error, error) {
-	<-ctx.Done()
-	return nil, ctx.Err()
 }
 
 // A restored backup: the stores know blocks that the state does not have.
@@ -424,101 +345,6 @@ func TestPendingBlockAboveTheChainStops(t *testing.T) {
 	})
 }
 
-func TestProductionPausesForDA(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.cfg.MaxPending = 30
-		w.da.down = true
-		p := w.process()
-		submitter := p.submitter()
-		params := p.producerParams()
-		params.Posted = submitter
-		producer := sequencer.NewProducer(params)
-		run(t, submitter.Run)
-		run(t, producer.Run)
-		after(time.Minute)
-		require.Equal(t, uint64(30), w.height())
-		require.True(t, producer.Stats().Paused)
-		require.NotEmpty(t, submitter.Stats().Header.LastError)
-		require.Equal(t, uint64(30), submitter.Stats().Header.Lag)
-		w.da.set(func(d *fakeDA) { d.down = false })
-		after(time.Minute)
-		require.Greater(t, w.height(), uint64(60))
-		require.False(t, producer.Stats().Paused)
-		require.Equal(t, 1, p.logs.FilterMessage("nothing can be posted to the DA layer, trying again").FilterField(kindField(block.KindHeader)).Len())
-		w.checkChain()
-	})
-}
-
-// Only data that is not empty counts; headers may be far ahead.
-func TestPauseCountsDataThatIsNotEmpty(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.cfg.MaxPending = 5
-		posted := &fixedPosted{header: 1 << 40, changed: make(chan struct{})}
-		params := w.process().producerParams()
-		params.Posted = posted
-		run(t, sequencer.NewProducer(params).Run)
-		after(20500 * time.Millisecond)
-		require.Equal(t, uint64(21), w.height())
-		for i := range 8 {
-			w.offer(fmt.Appendf(nil, "k%d=v", i))
-			after(time.Second)
-		}
-		require.Equal(t, uint64(26), w.height())
-		posted.set(22)
-		after(20 * time.Second)
-		require.Equal(t, uint64(27), w.height(), "which takes the three transactions that are left")
-	})
-}
-
-type fixedPosted struct {
-	mu           sync.Mutex
-	header, data uint64
-	changed      chan struct{}
-}
-
-func (f *fixedPosted) Submitted() (header, data uint64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.header, f.data
-}
-
-func (f *fixedPosted) Progress() <-chan struct{} {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.changed
-}
-
-func (f *fixedPosted) set(data uint64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.data = data
-	old := f.changed
-	f.changed = make(chan struct{})
-	close(old)
-}
-
-// A restart with more waiting than the limit must not stall for ever.
-func TestRestartOverTheLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.grow(100)
-		w.cfg.MaxPending = 10
-		p := w.process()
-		s := p.submitter()
-		params := p.producerParams()
-		params.Posted = s
-		producer := sequencer.NewProducer(params)
-		run(t, producer.Run)
-		after(time.Minute)
-		require.True(t, producer.Stats().Paused)
-		run(t, s.Run)
-		after(time.Minute)
-		require.Greater(t, w.height(), uint64(110))
-	})
-}
-
 func TestStartGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -530,65 +356,6 @@ func TestStartGrace(t *testing.T) {
 		require.NotEmpty(t, producer.Stats().WaitingFor)
 		after(2 * time.Second)
 		require.NotZero(t, w.height())
-	})
-}
-
-type failing struct {
-	sequencer.Executor
-	sequencer.Signer
-	fails atomic.Int64
-}
-
-func (f *failing) GetTxs(ctx context.Context, most int) ([][]byte, error) {
-	if f.fails.Add(-1) >= 0 {
-		return nil, errors.New("mempool is away")
-	}
-	return f.Executor.GetTxs(ctx, most)
-}
-
-func (f *failing) Sign(ctx context.Context, msg []byte) ([]byte, error) {
-	if f.fails.Add(-1) >= 0 {
-		return nil, errors.New("signer is away")
-	}
-	return f.Signer.Sign(ctx, msg)
-}
-
-func TestMempoolFailureDoesNotStopTheChain(t *testing.T) {
-	for _, lazy := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t)
-			w.cfg.Lazy, w.cfg.LazyInterval = lazy, time.Hour
-			w.offer([]byte("a=1"))
-			p := w.process()
-			params := p.producerParams()
-			f := &failing{Executor: p}
-			f.fails.Store(5)
-			params.Executor = f
-			run(t, sequencer.NewProducer(params).Run)
-			after(20 * time.Second)
-			txs := 0
-			for _, b := range w.made() {
-				txs += len(b.Data.Txs)
-			}
-			require.Equal(t, 1, txs)
-			require.Equal(t, 1, p.logs.FilterMessage("mempool cannot be read").Len())
-			require.Equal(t, 1, p.logs.FilterMessage("mempool can be read again").Len())
-		})
-	}
-}
-
-func TestSignerFailureIsRetried(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		p := w.process()
-		params := p.producerParams()
-		f := &failing{Signer: p}
-		f.fails.Store(5)
-		params.Signer = f
-		run(t, sequencer.NewProducer(params).Run)
-		after(20 * time.Second)
-		require.NotZero(t, w.height())
-		w.checkSignedOnce()
 	})
 }
 
