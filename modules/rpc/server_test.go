@@ -293,8 +293,10 @@ func TestInvariant10_StopsWithAHangingRequest(t *testing.T) {
 
 // A request that is nearly done gets its answer although the node stops.
 func TestStopLetsRequestsFinish(t *testing.T) {
-	w := newWorld(t)
+	w := newStopped(t)
 	w.server.SetGrace(time.Minute) // whatever else the machine does
+	w.run()
+	w.clients()
 	w.node.enter, w.node.leave = make(chan struct{}), make(chan struct{})
 	answered := w.askStatus()
 	<-w.node.enter

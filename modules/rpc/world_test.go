@@ -44,6 +44,15 @@ const (
 // newWorld serves an empty chain; change adjusts what the server is made of.
 func newWorld(t *testing.T, change ...func(*rpc.Params)) *world {
 	t.Helper()
+	w := newStopped(t, change...)
+	w.run()
+	w.clients()
+	return w
+}
+
+// newStopped is newWorld with a server that does not run yet.
+func newStopped(t *testing.T, change ...func(*rpc.Params)) *world {
+	t.Helper()
 	testutil.Leaks(t)
 	w := &world{t: t, chain: testutil.NewChain("c1"), node: newFakeNode()}
 	w.chain.Root = func(height uint64) []byte { return fmt.Appendf(nil, "root-%d", height) }
@@ -67,8 +76,6 @@ func newWorld(t *testing.T, change ...func(*rpc.Params)) *world {
 		f(&p)
 	}
 	w.server = rpc.New(p)
-	w.run()
-	w.clients()
 	return w
 }
 
