@@ -300,6 +300,38 @@ func TestTakerCatchesUp(t *testing.T) {
 	require.False(t, taker.Only())
 }
 
+// Until DA was asked nobody knows what was missed, and the mempool waits.
+func TestTakerBeforeItKnows(t *testing.T) {
+	for name, answer := range map[string]struct {
+		head uint64
+		down error
+	}{
+		"no epoch ended":  {head: epoch - 1},
+		"an epoch missed": {head: epoch},
+		"da is disabled":  {down: da.ErrDisabled},
+		"da is away":      {down: errors.New("away")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.head, w.down = answer.head, answer.down
+				taker := NewTaker(w.params())
+				require.True(t, taker.Only())
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- taker.Run(ctx) }()
+				synctest.Wait()
+				require.False(t, taker.Only(), "nothing was forced")
+				cancel()
+				require.NoError(t, <-done)
+			})
+		})
+	}
+	p := newWorld(t).params()
+	p.Enabled = false
+	require.False(t, NewTaker(p).Only())
+}
+
 // While DA is away the sequencer goes on with its mempool.
 func TestTakerWithoutDA(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -62,7 +62,7 @@ type Taker struct {
 
 	mu      sync.Mutex
 	book    *book
-	behind  bool // an epoch or more at the start, and not caught up since
+	behind  bool // an epoch or more at the start, and not caught up since; or not yet known
 	lastErr error
 	saved   Position
 	have    bool // saved is set
@@ -75,7 +75,7 @@ func NewTaker(p Params) *Taker {
 	if p.Log == nil {
 		p.Log = zap.NewNop()
 	}
-	return &Taker{p: p, source: p.source(), book: p.book(true)}
+	return &Taker{p: p, source: p.source(), book: p.book(true), behind: p.Enabled}
 }
 
 // Run reads ended epochs until ctx ends. While DA cannot be read nothing is
@@ -101,6 +101,7 @@ func (t *Taker) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, da.ErrDisabled):
+			t.begin(true, 0)
 			<-ctx.Done()
 			return nil
 		}
@@ -135,11 +136,7 @@ func (t *Taker) round(ctx context.Context, first bool) error {
 		return fmt.Errorf("ask for the da head: %w", err)
 	}
 	e := t.source.epochs
-	ended := e.ended(head.Height)
-	if ended == 0 {
-		return nil
-	}
-	to := e.end(ended - 1)
+	to := e.start(e.ended(head.Height)) - 1
 	next, room := t.begin(first, to)
 	for next <= to && room {
 		pages, err := t.source.pages(ctx, next, to)
@@ -155,13 +152,15 @@ func (t *Taker) round(ctx context.Context, first bool) error {
 }
 
 // begin returns the DA height to read next and whether there is room, and notes
-// whether there is an epoch or more to catch up with.
+// at first whether there is an epoch or more to catch up with, up to DA height to.
 func (t *Taker) begin(first bool, to uint64) (next uint64, room bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	next = t.book.next
-	if first && next+t.source.epochs.length <= to+1 {
-		t.behind = true
+	if !first {
+		return next, !t.book.full()
+	}
+	if t.behind = next+t.source.epochs.length <= to+1; t.behind {
 		t.p.Log.Info("forced transactions of past epochs are taken first", zap.Uint64("from_da_height", next), zap.Uint64("to_da_height", to))
 	}
 	return next, !t.book.full()
@@ -257,7 +256,8 @@ func (t *Taker) Take(ctx context.Context, st block.State, most int) (txs [][]byt
 }
 
 // Only reports whether blocks hold forced transactions and nothing else for now:
-// an epoch or more was missed, and DA can be read.
+// an epoch or more was missed, or may have been because DA was not asked yet, and
+// nothing says that DA cannot be read.
 func (t *Taker) Only() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
