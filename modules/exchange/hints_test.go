@@ -44,6 +44,7 @@ func TestHintsArePassedOn(t *testing.T) {
 	}
 	require.NotContains(t, heard, uint64(7))
 	mu.Unlock()
+	meshed(t, a.ex, 1)
 	next := c.Next().Header.WithDAHint(77)
 	require.NoError(t, a.store.Append(t.Context(), next))
 	require.NoError(t, a.ex.Broadcast(t.Context(), next))
