@@ -46,6 +46,7 @@ type Config struct {
 	Store      chainstore.Config       `koanf:"store"`
 	DB         leveldb.Config          `koanf:"db"`
 	Tracing    telemetry.TracingConfig `koanf:"tracing"`
+	Metrics    telemetry.MetricsConfig `koanf:"metrics"`
 	Health     HealthConfig            `koanf:"health"`
 	Profiling  profiling.Config        `koanf:"profiling"`
 }
@@ -93,7 +94,7 @@ func Default() Config {
 		Log: t.Log, RPC: rpc.Default(), P2P: p2p.Default(), DA: da.Default(), DAWorker: daworker.Default(),
 		Execution: execution.Default(), Signer: signer.Default(), Sequencer: sequencer.Default(), Forced: forced.Default(),
 		Exchange: exchange.Default(), Syncer: syncer.Default(), Pipeline: pipeline.Default(),
-		Store: chainstore.Default(), DB: leveldb.Default(), Tracing: t.Tracing,
+		Store: chainstore.Default(), DB: leveldb.Default(), Tracing: t.Tracing, Metrics: t.Metrics,
 		Health: HealthConfig{StuckAfter: 2 * time.Minute}, Profiling: profiling.Default(),
 	}
 }
@@ -107,7 +108,7 @@ func (c Config) Problems() []error {
 		validate func() error
 	}{
 		{"", c.validateSelf},
-		{"", telemetry.Config{Log: c.Log, Tracing: c.Tracing}.Validate},
+		{"", telemetry.Config{Log: c.Log, Tracing: c.Tracing, Metrics: c.Metrics}.Validate},
 		{"rpc", c.RPC.Validate},
 		{"p2p", c.P2P.Validate},
 		{"da", c.DA.Validate},

@@ -27,7 +27,7 @@ func setup(t *testing.T, role app.Role) app.Setup {
 	c.RPC.Address = "127.0.0.1:0"
 	c.P2P.ListenAddresses = []string{"/ip4/127.0.0.1/tcp/0"}
 	c.P2P.DHT = false
-	tracing, err := telemetry.NewTracing(t.Context(), c.Tracing)
+	tracing, err := telemetry.NewTracing(t.Context(), c.Tracing, zap.NewNop())
 	require.NoError(t, err)
 	metrics, err := telemetry.NewMetrics()
 	require.NoError(t, err)

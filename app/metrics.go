@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/fx"
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/daworker"
 	"github.com/tandem-node/tandem/modules/exchange"
 	"github.com/tandem-node/tandem/modules/sequencer"
+	"github.com/tandem-node/tandem/telemetry"
 	"github.com/tandem-node/tandem/telemetry/names"
 )
 
@@ -21,6 +23,15 @@ func metricsOf(m *monitor) prometheus.Gatherer {
 	own := prometheus.NewRegistry()
 	own.MustRegister(collector{m, descriptors()}) // an unchecked collector is never refused
 	return prometheus.Gatherers{m.in.Setup.Metrics.Registry, own}
+}
+
+// pushing sends what /metrics serves to a collector too, if there is one.
+func pushing() fx.Option {
+	return fx.Module("metrics", fx.Invoke(func(lc fx.Lifecycle, s Setup, m *monitor) {
+		c := s.Config
+		push := telemetry.NewPush(c.Metrics, c.Tracing, metricsOf(m), s.Log.Named("telemetry"))
+		lc.Append(fx.StartStopHook(push.Start, push.Stop))
+	}))
 }
 
 // collector turns what the parts know of themselves into metrics.

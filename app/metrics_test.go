@@ -3,16 +3,20 @@ package app_test
 import (
 	"bytes"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tandem-node/tandem/app"
+	"github.com/tandem-node/tandem/telemetry"
 	"github.com/tandem-node/tandem/telemetry/names"
 )
 
@@ -71,6 +75,30 @@ func TestExposedMetricsAreInTheTable(t *testing.T) {
 	for _, m := range exposed[names.MetricDisk].GetMetric() {
 		require.Positive(t, m.GetGauge().GetValue(), m.GetLabel())
 	}
+}
+
+// TestMetricsArePushed: a collector gets what /metrics serves, at the latest when the
+// node stops, and that while its parts still answer.
+func TestMetricsArePushed(t *testing.T) {
+	var pushed bytes.Buffer // read when the node has stopped
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, err := pushed.ReadFrom(r.Body)
+		assert.NoError(t, err)
+	}))
+	defer collector.Close()
+	s := setup(t, app.RoleSequencer)
+	s.Config.Metrics = telemetry.MetricsConfig{Endpoint: strings.TrimPrefix(collector.URL, "http://"), Protocol: "http", Interval: time.Hour}
+	s.Config.Tracing.InstanceID = "one"
+	n := begin(t, on(s, newDA(t)), nil)
+	n.awaitFinal(2)
+	exposed := n.scrape()
+	n.stop()
+	for name := range exposed {
+		if name != "target_info" { // it is the resource
+			require.Contains(t, pushed.String(), name)
+		}
+	}
+	require.Contains(t, pushed.String(), "service.instance.id")
 }
 
 // TestStagesOfAFollower: every stage of a block's path is measured.

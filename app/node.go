@@ -54,6 +54,7 @@ func Node(s Setup, inner ...fx.Option) fx.Option {
 		fx.Module("node",
 			bindings(s.Role),
 			fx.Options(s.Role.Modules()...),
+			pushing(),
 			fx.Decorate(instrumentHeaders, instrumentData, onceShutdowner),
 			fx.Options(inner...),
 		),

@@ -125,7 +125,7 @@ func (s *Setup) observe(ctx context.Context, logTo io.Writer) error {
 		}
 	}
 	s.Config.Tracing = t
-	if s.Tracing, err = telemetry.NewTracing(ctx, t); err != nil {
+	if s.Tracing, err = telemetry.NewTracing(ctx, t, s.Log.Named("telemetry")); err != nil {
 		return err
 	}
 	s.Metrics, err = telemetry.NewMetrics()

@@ -28,7 +28,7 @@ func Sketch(ctx context.Context, role Role) (Setup, error) {
 	if s.NodeKey, err = NodeKeyOf(key); err != nil {
 		return Setup{}, err
 	}
-	if s.Tracing, err = telemetry.NewTracing(ctx, s.Config.Tracing); err != nil {
+	if s.Tracing, err = telemetry.NewTracing(ctx, s.Config.Tracing, s.Log); err != nil {
 		return Setup{}, err
 	}
 	s.Metrics, err = telemetry.NewMetrics()

@@ -1,16 +1,20 @@
 package telemetry
 
 import (
+	"cmp"
 	"fmt"
+	"net"
 	"slices"
+	"time"
 
 	"go.uber.org/zap/zapcore"
 )
 
-// Config of logs and traces.
+// Config of logs, traces and metrics.
 type Config struct {
 	Log     LogConfig     `koanf:"log"`
 	Tracing TracingConfig `koanf:"tracing"`
+	Metrics MetricsConfig `koanf:"metrics"`
 }
 
 // LogConfig says what is logged and how.
@@ -29,11 +33,20 @@ type TracingConfig struct {
 	InstanceID  string  `koanf:"instance_id"`
 }
 
-// Default logs at info to the console and traces nothing.
+// MetricsConfig says where metrics are pushed, beside /metrics, under the names of
+// TracingConfig. An empty endpoint pushes nothing.
+type MetricsConfig struct {
+	Endpoint string        `koanf:"endpoint"` // host:port of an OTLP collector
+	Protocol string        `koanf:"protocol"` // grpc, http
+	Interval time.Duration `koanf:"interval"`
+}
+
+// Default logs at info to the console, traces and pushes nothing.
 func Default() Config {
 	return Config{
 		Log:     LogConfig{Level: "info", Levels: []string{}, Format: "console"},
 		Tracing: TracingConfig{Protocol: "grpc", SampleRatio: 1, ServiceName: "tandem"},
+		Metrics: MetricsConfig{Protocol: "grpc", Interval: 15 * time.Second},
 	}
 }
 
@@ -48,15 +61,33 @@ func (c Config) Validate() error {
 	if !slices.Contains([]string{"console", "json"}, c.Log.Format) {
 		return fmt.Errorf("log.format is %q, want console or json", c.Log.Format)
 	}
+	if c.Metrics.Interval < time.Second {
+		return fmt.Errorf("metrics.interval is %s, want at least 1s", c.Metrics.Interval)
+	}
 	t := c.Tracing
-	if !slices.Contains([]string{"grpc", "http"}, t.Protocol) {
-		return fmt.Errorf("tracing.protocol is %q, want grpc or http", t.Protocol)
+	for section, to := range map[string][2]string{"tracing": {t.Endpoint, t.Protocol}, "metrics": {c.Metrics.Endpoint, c.Metrics.Protocol}} {
+		if err := validateCollector(section, to[0], to[1]); err != nil {
+			return err
+		}
 	}
 	if t.SampleRatio < 0 || t.SampleRatio > 1 {
 		return fmt.Errorf("tracing.sample_ratio is %v, want 0 to 1", t.SampleRatio)
 	}
-	if t.Endpoint != "" && t.ServiceName == "" {
-		return fmt.Errorf("tracing.service_name is empty, want a name for %s", t.Endpoint)
+	if to := cmp.Or(t.Endpoint, c.Metrics.Endpoint); to != "" && t.ServiceName == "" {
+		return fmt.Errorf("tracing.service_name is empty, want a name for %s", to)
+	}
+	return nil
+}
+
+func validateCollector(section, endpoint, protocol string) error {
+	if !slices.Contains([]string{"grpc", "http"}, protocol) {
+		return fmt.Errorf("%s.protocol is %q, want grpc or http", section, protocol)
+	}
+	if endpoint == "" {
+		return nil
+	}
+	if host, port, err := net.SplitHostPort(endpoint); err != nil || host == "" || port == "" {
+		return fmt.Errorf("%s.endpoint is %q, want host:port like 127.0.0.1:4317", section, endpoint)
 	}
 	return nil
 }

@@ -2,8 +2,13 @@ package telemetry_test
 
 import (
 	"bytes"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -103,10 +108,32 @@ func TestLevelsOverHTTP(t *testing.T) {
 }
 
 func TestAllModulesAreKnown(t *testing.T) {
+	require.Equal(t, loggers(t), names.LogModules(), "the names in the code")
 	log, levels, out := newLog(t)
 	for _, module := range names.LogModules() {
 		require.NoError(t, levels.Set(telemetry.LevelSettings{Levels: map[string]string{module: "debug"}}))
 		log.Named(module).Debug(module)
 		require.Equal(t, module, said(out))
 	}
+}
+
+// loggers returns the names that stand in the code, sorted.
+func loggers(t *testing.T) []string {
+	t.Helper()
+	named := regexp.MustCompile(`\.Named\("([a-z0-9]+)"\)`)
+	var found []string
+	for _, dir := range []string{"../app", "../cmd", "../modules", "../telemetry"} {
+		require.NoError(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			raw, err := os.ReadFile(path)
+			for _, m := range named.FindAllStringSubmatch(string(raw), -1) {
+				found = append(found, m[1])
+			}
+			return err
+		}))
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
 }

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/telemetry"
 	"github.com/tandem-node/tandem/telemetry/tracelog"
@@ -39,7 +41,7 @@ func TestJSONLogsCarryTraceIDs(t *testing.T) {
 }
 
 func TestTracingIsOffByDefault(t *testing.T) {
-	tracing, err := telemetry.NewTracing(t.Context(), telemetry.Default().Tracing)
+	tracing, err := telemetry.NewTracing(t.Context(), telemetry.Default().Tracing, zap.NewNop())
 	require.NoError(t, err)
 	_, span := tracing.Provider.Tracer("").Start(t.Context(), "work")
 	defer span.End()
@@ -81,7 +83,12 @@ func TestConfigErrorsNameKeyAndValue(t *testing.T) {
 		`log.format is "xml"`:           func(c *telemetry.Config) { c.Log.Format = "xml" },
 		`tracing.protocol is "udp"`:     func(c *telemetry.Config) { c.Tracing.Protocol = "udp" },
 		`tracing.sample_ratio is 2`:     func(c *telemetry.Config) { c.Tracing.SampleRatio = 2 },
-		`tracing.service_name is empty`: func(c *telemetry.Config) { c.Tracing.Endpoint, c.Tracing.ServiceName = "x", "" },
+		`tracing.endpoint is "x"`:       func(c *telemetry.Config) { c.Tracing.Endpoint = "x" },
+		`tracing.service_name is empty`: func(c *telemetry.Config) { c.Tracing.Endpoint, c.Tracing.ServiceName = "x:1", "" },
+		`metrics.endpoint is ":1"`:      func(c *telemetry.Config) { c.Metrics.Endpoint = ":1" },
+		`metrics.protocol is "udp"`:     func(c *telemetry.Config) { c.Metrics.Protocol = "udp" },
+		`metrics.interval is 10ms`:      func(c *telemetry.Config) { c.Metrics.Interval = 10 * time.Millisecond },
+		`want a name for y:1`:           func(c *telemetry.Config) { c.Metrics.Endpoint, c.Tracing.ServiceName = "y:1", "" },
 	}
 	for want, breakIt := range tests {
 		c := telemetry.Default()

@@ -13,6 +13,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
+	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
 )
@@ -35,8 +36,8 @@ type Tracing struct {
 
 // NewTracing returns a provider that exports over OTLP, or one that does
 // nothing when there is no endpoint. Nothing is dialled before the first span;
-// a collector that is away costs spans, never the node.
-func NewTracing(ctx context.Context, cfg TracingConfig) (*Tracing, error) {
+// a collector that is away costs spans and a line in the log, never the node.
+func NewTracing(ctx context.Context, cfg TracingConfig, log *zap.Logger) (*Tracing, error) {
 	if cfg.Endpoint == "" {
 		return &Tracing{Provider: noop.NewTracerProvider(), shutdown: func(context.Context) error { return nil }}, nil
 	}
@@ -44,7 +45,8 @@ func NewTracing(ctx context.Context, cfg TracingConfig) (*Tracing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tracing.endpoint %s: %w", cfg.Endpoint, err)
 	}
-	return newTracing(cfg, sdktrace.NewBatchSpanProcessor(exporter, sdktrace.WithMaxQueueSize(queuedSpans), sdktrace.WithBatchTimeout(sendEvery))), nil
+	sent := &sentSpans{exporter, outcome{what: "spans", to: cfg.Endpoint, log: log}}
+	return newTracing(cfg, sdktrace.NewBatchSpanProcessor(sent, sdktrace.WithMaxQueueSize(queuedSpans), sdktrace.WithBatchTimeout(sendEvery))), nil
 }
 
 // NewTracingTo returns a provider that hands finished spans to a processor, for
@@ -56,12 +58,14 @@ func newTracing(cfg TracingConfig, p sdktrace.SpanProcessor) *Tracing {
 		sdktrace.WithSpanProcessor(p),
 		sdktrace.WithSampler(blocktrace.Sampler(cfg.SampleRatio)),
 		sdktrace.WithIDGenerator(blocktrace.IDs{}),
-		sdktrace.WithResource(resource.NewSchemaless(
-			attribute.String("service.name", cfg.ServiceName),
-			attribute.String("service.instance.id", cfg.InstanceID),
-		)),
+		sdktrace.WithResource(cfg.resource()),
 	)
 	return &Tracing{Provider: provider, ratio: cfg.SampleRatio, shutdown: provider.Shutdown}
+}
+
+// resource says whose spans and metrics these are.
+func (c TracingConfig) resource() *resource.Resource {
+	return resource.NewSchemaless(attribute.String("service.name", c.ServiceName), attribute.String("service.instance.id", c.InstanceID))
 }
 
 func newExporter(ctx context.Context, cfg TracingConfig) (*otlptrace.Exporter, error) {

@@ -16,7 +16,7 @@ func Module() fx.Option {
 }
 
 func newManaged(lc fx.Lifecycle, db *leveldb.DB, cfg Config, log *zap.Logger) *Store {
-	s := New(db, cfg, log)
+	s := New(db, cfg, log.Named("chainstore"))
 	lc.Append(fx.Hook{OnStart: func(ctx context.Context) error { return s.Open(ctx) }})
 	return s
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/fx"
+	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/app"
 	"github.com/tandem-node/tandem/modules/block"
@@ -83,7 +84,7 @@ func start(t *testing.T, s spec) *tandem {
 	require.Empty(t, c.Problems())
 	key, err := app.NodeKeyOf(testutil.Key("node " + s.name))
 	require.NoError(t, err)
-	tracing, err := telemetry.NewTracing(t.Context(), c.Tracing)
+	tracing, err := telemetry.NewTracing(t.Context(), c.Tracing, zap.NewNop())
 	require.NoError(t, err)
 	metrics, err := telemetry.NewMetrics()
 	require.NoError(t, err)

@@ -12,6 +12,7 @@ import (
 	"github.com/marcopolo/simnet"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/fx"
+	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/app"
 	"github.com/tandem-node/tandem/modules/block"
@@ -218,7 +219,7 @@ func (x *Node) setup(s spec) app.Setup {
 	require.Empty(t, c.Problems(), "config of %s", x.Name())
 	key, err := app.NodeKeyOf(testutil.Key("node " + x.spec.name))
 	require.NoError(t, err)
-	tracing, err := telemetry.NewTracing(t.Context(), c.Tracing)
+	tracing, err := telemetry.NewTracing(t.Context(), c.Tracing, zap.NewNop())
 	require.NoError(t, err)
 	metrics, err := telemetry.NewMetrics()
 	require.NoError(t, err)

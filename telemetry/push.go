@@ -1,0 +1,108 @@
+package telemetry
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	bridge "go.opentelemetry.io/contrib/bridges/prometheus"
+	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.uber.org/zap"
+)
+
+// lastPush is how long the figures of the end may take to be sent.
+const lastPush = 2 * time.Second
+
+// Push sends what /metrics serves to an OTLP collector, from Start to Stop.
+type Push struct {
+	to       MetricsConfig
+	from     TracingConfig
+	gatherer prometheus.Gatherer
+	log      *zap.Logger
+	provider *sdkmetric.MeterProvider
+}
+
+// NewPush returns a Push to a collector, under the names of traces. Nothing is
+// dialled before Start.
+func NewPush(to MetricsConfig, from TracingConfig, gatherer prometheus.Gatherer, log *zap.Logger) *Push {
+	return &Push{to: to, from: from, gatherer: gatherer, log: log}
+}
+
+// Start begins to send, every interval. Without an endpoint it does nothing. A
+// collector that is away costs figures and a line in the log, never the node.
+func (p *Push) Start(ctx context.Context) error {
+	if p.to.Endpoint == "" {
+		return nil
+	}
+	exporter, err := p.exporter(context.WithoutCancel(ctx))
+	if err != nil {
+		return fmt.Errorf("metrics.endpoint %s: %w", p.to.Endpoint, err)
+	}
+	sent := &sentMetrics{exporter, outcome{what: "metrics", to: p.to.Endpoint, log: p.log}}
+	p.provider = sdkmetric.NewMeterProvider(sdkmetric.WithResource(p.from.resource()), sdkmetric.WithReader(sdkmetric.NewPeriodicReader(sent,
+		sdkmetric.WithInterval(p.to.Interval), sdkmetric.WithTimeout(p.to.Interval),
+		sdkmetric.WithProducer(exemplars{bridge.NewMetricProducer(bridge.WithGatherer(p.gatherer))}),
+	)))
+	return nil
+}
+
+func (p *Push) exporter(ctx context.Context) (sdkmetric.Exporter, error) {
+	if p.to.Protocol == "http" {
+		return otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpoint(p.to.Endpoint), otlpmetrichttp.WithInsecure()) //nolint:wrapcheck // the caller names the endpoint
+	}
+	return otlpmetricgrpc.New(ctx, otlpmetricgrpc.WithEndpoint(p.to.Endpoint), otlpmetricgrpc.WithInsecure()) //nolint:wrapcheck // the caller names the endpoint
+}
+
+// Stop sends the last figures and ends.
+func (p *Push) Stop(ctx context.Context) error {
+	if p.provider == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lastPush)
+	defer cancel()
+	if err := p.provider.Shutdown(ctx); err != nil {
+		p.log.Warn("last metrics not sent", zap.String("endpoint", p.to.Endpoint), zap.Error(err))
+	}
+	return nil
+}
+
+// exemplars is the bridge's producer with the ids of exemplars as OTLP wants them:
+// 16 and 8 bytes. It passes on the hex digits, for which collectors refuse everything.
+type exemplars struct{ sdkmetric.Producer }
+
+// Produce implements sdkmetric.Producer.
+func (e exemplars) Produce(ctx context.Context) ([]metricdata.ScopeMetrics, error) {
+	scopes, err := e.Producer.Produce(ctx)
+	for _, scope := range scopes {
+		for _, m := range scope.Metrics {
+			switch data := m.Data.(type) {
+			case metricdata.Histogram[float64]:
+				for _, p := range data.DataPoints {
+					decodeIDs(p.Exemplars)
+				}
+			case metricdata.Sum[float64]:
+				for _, p := range data.DataPoints {
+					decodeIDs(p.Exemplars)
+				}
+			}
+		}
+	}
+	return scopes, err //nolint:wrapcheck // the SDK's own
+}
+
+func decodeIDs(all []metricdata.Exemplar[float64]) {
+	for i := range all {
+		for _, id := range []*[]byte{&all[i].TraceID, &all[i].SpanID} {
+			raw, err := hex.DecodeString(string(*id))
+			if err != nil {
+				raw = nil // none is better than a wrong one
+			}
+			*id = raw
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package telemetry_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	collector "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
+	metrics "go.opentelemetry.io/proto/otlp/metrics/v1"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tandem-node/tandem/telemetry"
+)
+
+// sink is an OTLP collector of metrics, over gRPC and HTTP.
+type sink struct {
+	collector.UnimplementedMetricsServiceServer
+	got chan *collector.ExportMetricsServiceRequest
+}
+
+func (s *sink) Export(_ context.Context, r *collector.ExportMetricsServiceRequest) (*collector.ExportMetricsServiceResponse, error) {
+	select {
+	case s.got <- r:
+	default: // enough
+	}
+	return &collector.ExportMetricsServiceResponse{}, nil
+}
+
+func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	raw, err := io.ReadAll(r.Body)
+	req := &collector.ExportMetricsServiceRequest{}
+	if err != nil || r.URL.Path != "/v1/metrics" || proto.Unmarshal(raw, req) != nil {
+		http.Error(w, "not metrics", http.StatusBadRequest)
+		return
+	}
+	_, _ = s.Export(r.Context(), req)
+}
+
+// serve returns where the collector listens.
+func (s *sink) serve(t *testing.T, protocol, address string) string {
+	t.Helper()
+	if protocol == "http" {
+		srv := httptest.NewServer(s)
+		t.Cleanup(srv.Close)
+		return strings.TrimPrefix(srv.URL, "http://")
+	}
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
+	require.NoError(t, err)
+	srv := grpc.NewServer()
+	collector.RegisterMetricsServiceServer(srv, s)
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	t.Cleanup(func() {
+		srv.Stop()
+		require.NoError(t, <-done)
+	})
+	return l.Addr().String()
+}
+
+func things() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "tandem_things_total", Help: "Things."}, func() float64 { return 3 }))
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "tandem_took_seconds", Help: "Took.", Buckets: []float64{1, 2}})
+	h.(prometheus.ExemplarObserver).ObserveWithExemplar(1.5, prometheus.Labels{"trace_id": strings.Repeat("ab", 16), "span_id": strings.Repeat("cd", 8)}) //nolint:forcetypeassert // documented
+	r.MustRegister(h)
+	return r
+}
+
+func byName(r *collector.ExportMetricsServiceRequest) map[string]*metrics.Metric {
+	found := map[string]*metrics.Metric{}
+	for _, scope := range r.GetResourceMetrics()[0].GetScopeMetrics() {
+		for _, m := range scope.GetMetrics() {
+			found[m.GetName()] = m
+		}
+	}
+	return found
+}
+
+// Both protocols carry what /metrics serves, under the names of the node.
+func TestPush(t *testing.T) {
+	for _, protocol := range []string{"grpc", "http"} {
+		t.Run(protocol, func(t *testing.T) {
+			s := &sink{got: make(chan *collector.ExportMetricsServiceRequest, 1)}
+			to := telemetry.MetricsConfig{Endpoint: s.serve(t, protocol, "127.0.0.1:0"), Protocol: protocol, Interval: 20 * time.Millisecond}
+			p := telemetry.NewPush(to, telemetry.TracingConfig{ServiceName: "tandem", InstanceID: "full-1"}, things(), zap.NewNop())
+			require.NoError(t, p.Start(t.Context()))
+			first := <-s.got
+			require.NoError(t, p.Stop(t.Context()))
+			who := map[string]string{}
+			for _, a := range first.GetResourceMetrics()[0].GetResource().GetAttributes() {
+				who[a.GetKey()] = a.GetValue().GetStringValue()
+			}
+			require.Equal(t, map[string]string{"service.name": "tandem", "service.instance.id": "full-1"}, who)
+			got := byName(first)
+			require.InDelta(t, 3, got["tandem_things_total"].GetSum().GetDataPoints()[0].GetAsDouble(), 0)
+			took := got["tandem_took_seconds"].GetHistogram().GetDataPoints()[0]
+			require.Equal(t, []uint64{0, 1, 0}, took.GetBucketCounts())
+			require.Equal(t, bytes.Repeat([]byte{0xab}, 16), took.GetExemplars()[0].GetTraceId())
+			require.Equal(t, bytes.Repeat([]byte{0xcd}, 8), took.GetExemplars()[0].GetSpanId())
+		})
+	}
+}
+
+// The figures of the end are sent, however long the interval.
+func TestPushAtStop(t *testing.T) {
+	s := &sink{got: make(chan *collector.ExportMetricsServiceRequest, 1)}
+	to := telemetry.MetricsConfig{Endpoint: s.serve(t, "grpc", "127.0.0.1:0"), Protocol: "grpc", Interval: time.Hour}
+	p := telemetry.NewPush(to, telemetry.Default().Tracing, things(), zap.NewNop())
+	require.NoError(t, p.Start(t.Context()))
+	require.Empty(t, s.got)
+	require.NoError(t, p.Stop(t.Context()))
+	require.Contains(t, byName(<-s.got), "tandem_things_total")
+}
+
+func TestPushToNobody(t *testing.T) {
+	p := telemetry.NewPush(telemetry.Default().Metrics, telemetry.Default().Tracing, things(), zap.NewNop())
+	require.NoError(t, p.Start(t.Context()))
+	require.NoError(t, p.Stop(t.Context()))
+}
+
+// A collector that is away is said once, and once when it is back; the node stops in
+// time.
+func TestPushWithoutCollector(t *testing.T) {
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := l.Addr().String()
+	require.NoError(t, l.Close())
+	core, logs := observer.New(zap.InfoLevel)
+	to := telemetry.MetricsConfig{Endpoint: address, Protocol: "grpc", Interval: 50 * time.Millisecond}
+	p := telemetry.NewPush(to, telemetry.Default().Tracing, things(), zap.New(core))
+	require.NoError(t, p.Start(t.Context()))
+	require.Eventually(t, func() bool { return logs.Len() > 0 }, time.Minute, time.Millisecond)
+	said := logs.All()[0]
+	require.Equal(t, zap.WarnLevel, said.Level)
+	require.Equal(t, address, said.ContextMap()["endpoint"])
+	require.Equal(t, "metrics", said.ContextMap()["what"])
+	s := &sink{got: make(chan *collector.ExportMetricsServiceRequest, 1)}
+	s.serve(t, "grpc", address)
+	<-s.got
+	require.Eventually(t, func() bool { return logs.Len() > 1 }, time.Minute, time.Millisecond)
+	require.Equal(t, zap.InfoLevel, logs.All()[1].Level)
+	require.NoError(t, p.Stop(t.Context()))
+	require.Equal(t, 2, logs.Len())
+}
