@@ -130,6 +130,12 @@ func (c collector) da(e emitter, w daworker.Status) {
 		put(e, names.MetricEndpointFails, end.Failures, name)
 		put(e, names.MetricEndpointLies, end.Lies, name)
 	}
+	for _, call := range c.m.daCalls() {
+		put(e, names.MetricDACalls, call.Answered, call.Method, "answered")
+		put(e, names.MetricDACalls, call.Absent, call.Method, "absent")
+		put(e, names.MetricDACalls, call.Failed, call.Method, "failed")
+		put(e, names.MetricDACallSum, call.Time.Seconds(), call.Method)
+	}
 	put(e, names.MetricDARead, w.Stats.Heights)
 	put(e, names.MetricDARetries, w.Stats.Retries)
 	put(e, names.MetricConflicts, w.Stats.Conflicts, "header", "da")
@@ -151,6 +157,11 @@ func (c collector) peers(e emitter) {
 	for reason, n := range s.Offences {
 		put(e, names.MetricFaults, n, reason)
 	}
+	lowest := 0.0
+	for _, p := range c.m.in.Network.Peers() {
+		lowest = min(lowest, p.Score)
+	}
+	put(e, names.MetricPeerScore, lowest)
 	put(e, names.MetricBans, s.Bans)
 	put(e, names.MetricBanned, s.Banned)
 	put(e, names.MetricRescues, s.Rescues)

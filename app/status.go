@@ -140,6 +140,14 @@ func (m *monitor) Status(ctx context.Context) rpc.Status {
 	return s
 }
 
+// daCalls is what was asked of DA, as far as the client knows it.
+func (m *monitor) daCalls() []da.Calls {
+	if client, ok := m.in.Client.(interface{ Calls() []da.Calls }); ok {
+		return client.Calls()
+	}
+	return nil
+}
+
 // endpoints is the health of the ways to DA, as far as the client knows it.
 func (m *monitor) endpoints() []rpc.DAEndpoint {
 	client, ok := m.in.Client.(interface{ Endpoints() []da.Endpoint })

@@ -26,6 +26,7 @@ type Pool struct {
 	log    *zap.Logger
 	closes []func()
 	wake   chan struct{} // Run is to look at all endpoints
+	calls  calls
 
 	mu       sync.Mutex
 	all      []*endpoint
@@ -60,7 +61,7 @@ func NewPool(cfg Config, log *zap.Logger) (*Pool, error) {
 		if err != nil {
 			return nil, errors.New("da.address is not a URL")
 		}
-		p.add(endpointName(u), c)
+		p.add(endpointName(u), counted{c, &p.calls})
 		p.closes = append(p.closes, c.Close)
 	}
 	if len(p.all) == 0 {
@@ -300,6 +301,9 @@ func (p *Pool) Watch(ctx context.Context) (<-chan uint64, error) {
 	}()
 	return out, nil
 }
+
+// Calls returns what was asked of the endpoints so far.
+func (p *Pool) Calls() []Calls { return p.calls.all() }
 
 // Endpoints returns what is known of each, in the order of the config.
 func (p *Pool) Endpoints() []Endpoint {

@@ -2,6 +2,7 @@ package da
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -47,6 +48,32 @@ func TestPoolGoesOnWhenOneEndpointDies(t *testing.T) {
 	b.kill()
 	_, err = p.Head(t.Context())
 	require.ErrorIs(t, err, ErrUnavailable)
+	_, err = p.HeaderAt(t.Context(), 1)
+	require.ErrorIs(t, err, ErrUnavailable)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = p.Head(gone)
+	require.ErrorIs(t, err, context.Canceled)
+	byMethod := map[string][3]uint64{}
+	for _, c := range p.Calls() {
+		require.Positive(t, c.Time, c.Method)
+		byMethod[c.Method] = [3]uint64{c.Answered, c.Absent, c.Failed}
+	}
+	require.Equal(t, [3]uint64{0, 0, 2}, byMethod["header"])
+	require.Equal(t, [3]uint64{3, 0, 2}, byMethod["head"])
+	require.Equal(t, [3]uint64{4, 0, 0}, byMethod["submit"])
+	require.Equal(t, [3]uint64{3, 0, 1}, byMethod["blobs"])
+	require.Equal(t, [3]uint64{3, 0, 0}, byMethod["blobs_batch"])
+}
+
+// TestCallsForWhatIsNotThere are neither answered nor failed.
+func TestCallsForWhatIsNotThere(t *testing.T) {
+	s, _ := startServer(t, testServerConfig())
+	p, _ := poolOf(t, s.URL())
+	_, err := p.Blobs(t.Context(), 1<<40, NamespaceOf("a"))
+	require.ErrorIs(t, err, ErrFuture)
+	require.Len(t, p.Calls(), 1)
+	require.Equal(t, uint64(1), p.Calls()[0].Absent)
 }
 
 // TestPoolNeverPostsTwice: a submission whose answer is lost is not made again

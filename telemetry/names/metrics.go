@@ -27,6 +27,7 @@ const (
 	MetricHeld         = "tandem_held_bytes"          // by LabelPart: every bounded queue and cache
 	MetricHeldLimit    = "tandem_held_limit_bytes"    // by LabelPart: their bounds
 	MetricFaults       = "tandem_peer_offences_total" // by LabelReason: what cost peers points
+	MetricPeerScore    = "tandem_peer_score_lowest"
 	MetricBans         = "tandem_peer_bans_total"
 	MetricBanned       = "tandem_banned_peers"
 	MetricRescues      = "tandem_isolation_searches_total"     // no peer of the chain was left
@@ -60,6 +61,9 @@ const (
 	MetricEndpointAnswers = "tandem_da_endpoint_answers_total"
 	MetricEndpointFails   = "tandem_da_endpoint_failures_total"
 	MetricEndpointLies    = "tandem_da_endpoint_lies_total"
+
+	MetricDACalls   = "tandem_da_calls_total" // by LabelMethod and LabelOutcome
+	MetricDACallSum = "tandem_da_call_seconds_total"
 )
 
 // Labels of metrics.
@@ -67,6 +71,7 @@ const (
 	LabelEndpoint = "endpoint"
 	LabelHead     = "head"
 	LabelKind     = "kind"
+	LabelMethod   = "method"
 	LabelOutcome  = "outcome"
 	LabelPart     = "part"
 	LabelReason   = "reason"
