@@ -167,7 +167,10 @@ func (c collector) peers(e emitter) {
 	put(e, names.MetricRescues, s.Rescues)
 	put(e, names.MetricGaveWay, s.Dropped, "gossip_rate")
 	put(e, names.MetricGaveWay, s.SlowPeers, "gossip_queue")
+	put(e, names.MetricGaveWay, s.Crowded, "gossip_unchecked")
 	e.bounded("gossip_queue", int(s.QueueBytes), cfg.MaxPeers*cfg.GossipQueueBytes)
+	e.bounded("gossip_unchecked", int(s.Unchecked), cfg.GossipUncheckedBytes)
+	e.bounded("windows", int(s.Windows), int(cfg.BufferBytes))
 }
 
 func exchanged(e emitter, kind string, now exchange.Status, s exchange.Stats, cfg exchange.Config) {

@@ -63,9 +63,9 @@ func Default() Config {
 		ParkHeights:         512,
 		ParkBytes:           16 << 20,
 		GossipBytes:         64 << 20,
-		GossipPeerBytes:     16 << 20,
-		QuarantineBytes:     32 << 20,
-		QuarantinePeerBytes: 16 << 20,
+		GossipPeerBytes:     32 << 20,
+		QuarantineBytes:     64 << 20,
+		QuarantinePeerBytes: 32 << 20,
 		DataWait:            2 * time.Second,
 		Grace:               100 * time.Millisecond,
 		Settle:              2 * time.Second,
@@ -124,6 +124,9 @@ func (c Config) Validate() error {
 	return c.validateShares()
 }
 
+// leastShare has room for the largest message of gossip, as it came and decoded.
+const leastShare = gossipCopies * (block.MaxBlobBytes + 64<<10)
+
 // validateShares checks that one item fits wherever one may have to wait.
 func (c Config) validateShares() error {
 	for _, n := range []struct {
@@ -135,8 +138,8 @@ func (c Config) validateShares() error {
 		{"quarantine_bytes", c.QuarantineBytes, c.QuarantinePeerBytes, "quarantine_peer_bytes"},
 	} {
 		switch {
-		case n.share < block.MaxFrameBytes:
-			return fmt.Errorf("%s is %d, want at least %d, one item", n.shareKey, n.share, block.MaxFrameBytes)
+		case n.share < leastShare:
+			return fmt.Errorf("%s is %d, want at least %d, one item twice", n.shareKey, n.share, leastShare)
 		case n.val < n.share:
 			return fmt.Errorf("%s is %d, want at least %s, %d", n.key, n.val, n.shareKey, n.share)
 		}

@@ -20,6 +20,10 @@ import (
 // them from one peer; it is pubsub's own limit too, so nobody waits for a slot.
 const gossipChecks = 1024
 
+// gossipCopies is how often a gossiped item is there while it is judged: as it came,
+// which pubsub keeps until then, and decoded.
+const gossipCopies = 2
+
 // join mounts the validator and joins the topic. Messages need no reader: the
 // validator is where they are stored, so the topic is only relayed.
 func (e *Exchange[H]) join(ctx context.Context) (leave func(), err error) {
@@ -60,10 +64,11 @@ func (e *Exchange[H]) validate(ctx, vctx context.Context, from peer.ID, msg *pub
 	if _, made := msg.ValidatorData.(prepared[H]); made { // set in this process only
 		return e.verdict(acceptKnown, from, own, nil)
 	}
-	if !e.gossip.take(from, len(msg.Data)) {
+	size := gossipCopies * len(msg.Data)
+	if !e.gossip.take(from, size) {
 		return e.verdict(ignoreBusy, from, own, nil)
 	}
-	done := sync.OnceFunc(func() { e.gossip.give(from, len(msg.Data)) })
+	done := sync.OnceFunc(func() { e.gossip.give(from, size) })
 	defer done()
 	if !e.checks.acquire(ctx, from, nil) {
 		return e.verdict(ignoreBusy, from, own, nil)
@@ -136,7 +141,7 @@ func (e *Exchange[H]) await(ctx context.Context, item H, from peer.ID, waits fun
 	if e.rules.ready(item) {
 		return e.rules.await(ctx, item)
 	}
-	stay, leave, ok := e.quarantine.admit(ctx, from, item.Height(), item.Size())
+	stay, leave, ok := e.quarantine.admit(ctx, from, item.Height(), gossipCopies*item.Size())
 	if !ok {
 		e.quarantine.evicted.Add(1)
 		return nil, errGaveWay

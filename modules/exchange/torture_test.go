@@ -258,8 +258,8 @@ func TestBigBlocks_PassTheBoundsOfOnePeer(t *testing.T) {
 	c := testutil.NewChain(chainID)
 	bs := []block.Block{c.Next(make([]byte, 5<<20)), c.Next(make([]byte, 5<<20)), c.Next(make([]byte, 5<<20))}
 	tight := func(p *DataParams) {
-		p.Config.GossipPeerBytes, p.Config.GossipBytes = block.MaxFrameBytes, block.MaxFrameBytes
-		p.Config.QuarantinePeerBytes, p.Config.QuarantineBytes = block.MaxFrameBytes, block.MaxFrameBytes
+		p.Config.GossipPeerBytes, p.Config.GossipBytes = leastShare, leastShare
+		p.Config.QuarantinePeerBytes, p.Config.QuarantineBytes = leastShare, leastShare
 		p.Config.ServeBytes, p.Config.ResponseBytes, p.Config.QueueBytes = 1, 1, 1
 		require.NoError(t, p.Config.Validate())
 	}

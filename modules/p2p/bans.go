@@ -100,7 +100,10 @@ type Stats struct {
 	Banned     int    // now
 	Dropped    uint64 // gossip above a peer's rate
 	SlowPeers  uint64 // disconnected because their queue was full
+	Crowded    uint64 // gossip for which there was no room among what waits to be checked
 	QueueBytes int64  // waiting to be sent
+	Unchecked  int64  // bytes that wait to be checked
+	Windows    int64  // bytes of receive windows
 	Rescues    uint64 // searches for peers when none of the chain was left
 }
 
@@ -109,6 +112,7 @@ func (n *Node) Stats() Stats {
 	s := Stats{
 		Offences: make(map[string]uint64, reasons), Banned: len(n.scores.banned(time.Now())),
 		Dropped: n.rates.dropped.Load(), SlowPeers: n.queues.full.Load(), QueueBytes: n.queues.total(), Rescues: n.rescues.Load(),
+		Crowded: n.unchecked.dropped.Load(), Unchecked: n.unchecked.size(), Windows: n.windows(),
 	}
 	n.scores.mu.Lock()
 	defer n.scores.mu.Unlock()

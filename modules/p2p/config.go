@@ -40,6 +40,9 @@ type Config struct {
 	// GossipQueueBytes bounds what waits to be sent to one peer. A peer that lets it
 	// fill up is disconnected.
 	GossipQueueBytes int `koanf:"gossip_queue_bytes"`
+	// GossipUncheckedBytes bounds what came from peers and waits to be checked, a
+	// quarter of it per peer; more is dropped.
+	GossipUncheckedBytes int `koanf:"gossip_unchecked_bytes"`
 	// BanTime is how long a ban lasts.
 	BanTime time.Duration `koanf:"ban_time"`
 	// ScoreHalfLife is the time in which a bad score is half as bad.
@@ -62,14 +65,15 @@ func Default() Config {
 		DHT:             true,
 		MaxMessageBytes: minMessageBytes,
 
-		MaxPeers:           128,
-		MaxPeerStreams:     256,
-		BufferBytes:        512 << 20,
-		GossipPeerMessages: 1000,
-		GossipPeerBytes:    64 << 20,
-		GossipQueueBytes:   64 << 20,
-		BanTime:            10 * time.Minute,
-		ScoreHalfLife:      10 * time.Minute,
+		MaxPeers:             128,
+		MaxPeerStreams:       256,
+		BufferBytes:          512 << 20,
+		GossipPeerMessages:   1000,
+		GossipPeerBytes:      64 << 20,
+		GossipQueueBytes:     64 << 20,
+		GossipUncheckedBytes: 64 << 20,
+		BanTime:              10 * time.Minute,
+		ScoreHalfLife:        10 * time.Minute,
 	}
 }
 
@@ -107,6 +111,7 @@ func (c Config) validateLimits() error {
 		{"gossip_peer_messages", c.GossipPeerMessages, 1},
 		{"gossip_peer_bytes", c.GossipPeerBytes, c.MaxMessageBytes},
 		{"gossip_queue_bytes", c.GossipQueueBytes, c.MaxMessageBytes},
+		{"gossip_unchecked_bytes", c.GossipUncheckedBytes, uncheckedShare * c.MaxMessageBytes},
 	} {
 		if n.val < n.least {
 			return fmt.Errorf("p2p.%s is %d, want at least %d", n.key, n.val, n.least)

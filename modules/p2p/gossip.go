@@ -26,7 +26,8 @@ const (
 // ev-node are no part of one (ADR 012).
 func (n *Node) gossipOptions() []pubsub.Option {
 	params := &pubsub.PeerScoreParams{
-		AppSpecificScore:  func(id peer.ID) float64 { return n.scores.score(id, time.Now()) },
+		// Who is in the graylist is not heard either way; that is for inspect to say.
+		AppSpecificScore:  func(id peer.ID) float64 { return max(n.scores.score(id, time.Now()), graylistThreshold) },
 		AppSpecificWeight: 1,
 		DecayInterval:     scoreInterval,
 		DecayToZero:       0.01,
@@ -39,15 +40,14 @@ func (n *Node) gossipOptions() []pubsub.Option {
 		pubsub.WithPeerScore(params, thresholds),
 		pubsub.WithAppSpecificRpcInspector(n.inspect),
 		pubsub.WithRawTracer(n.queues),
+		pubsub.WithRawTracer(n.unchecked),
 	}
 }
 
-// inspect drops the messages of a peer that sends more than its rate, before
-// anything is checked. Subscriptions always pass. Pubsub calls it on one goroutine.
+// inspect drops the messages of a peer that sends more than its rate or more than
+// there is room for, before anything is checked, and all that comes from one in the
+// graylist. Subscriptions always pass. Pubsub calls it on one goroutine.
 func (n *Node) inspect(id peer.ID, rpc *pubsub.RPC) error {
-	if len(rpc.Publish) == 0 {
-		return nil
-	}
 	now := time.Now()
 	kept, own := n.rates.pass(id, rpc, now)
 	if dropped := len(rpc.Publish) - kept; dropped > 0 {
@@ -57,6 +57,10 @@ func (n *Node) inspect(id peer.ID, rpc *pubsub.RPC) error {
 			n.Penalise(id, Flooded, "gossip above its rate")
 		}
 	}
+	if n.scores.score(id, now) < graylistThreshold {
+		rpc.Publish, rpc.Control = nil, nil
+	}
+	n.unchecked.admit(id, rpc)
 	return nil
 }
 
@@ -81,6 +85,9 @@ func newRates(c Config) *rates {
 // pass returns how many of the messages may pass, from the first on, and whether
 // the first of the others was made by the peer itself.
 func (r *rates) pass(id peer.ID, rpc *pubsub.RPC, now time.Time) (kept int, own bool) {
+	if len(rpc.Publish) == 0 {
+		return 0, false
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p, ok := r.peers[id]
@@ -112,6 +119,7 @@ func (r *rates) forget(id peer.ID) {
 // queues counts what waits to be sent to each peer. Payloads are shared between
 // peers, so the sum is more than what is held.
 type queues struct {
+	deaf
 	limit int64
 	over  func(peer.ID) // called once per fill; must not block
 
@@ -119,8 +127,6 @@ type queues struct {
 	peers map[peer.ID]int64
 	full  atomic.Uint64
 }
-
-var _ pubsub.RawTracer = (*queues)(nil)
 
 func newQueues(c Config, over func(peer.ID)) *queues {
 	return &queues{limit: int64(c.GossipQueueBytes), over: over, peers: make(map[peer.ID]int64)}
@@ -179,39 +185,3 @@ func (q *queues) OnClosedOutboundStream(id peer.ID) {
 	defer q.mu.Unlock()
 	delete(q.peers, id)
 }
-
-// DropRPC implements pubsub.RawTracer.
-func (*queues) DropRPC(*pubsub.RPC, peer.ID) {}
-
-// Join implements pubsub.RawTracer.
-func (*queues) Join(string) {}
-
-// Leave implements pubsub.RawTracer.
-func (*queues) Leave(string) {}
-
-// Graft implements pubsub.RawTracer.
-func (*queues) Graft(peer.ID, string) {}
-
-// Prune implements pubsub.RawTracer.
-func (*queues) Prune(peer.ID, string) {}
-
-// ValidateMessage implements pubsub.RawTracer.
-func (*queues) ValidateMessage(*pubsub.Message) {}
-
-// DeliverMessage implements pubsub.RawTracer.
-func (*queues) DeliverMessage(*pubsub.Message) {}
-
-// RejectMessage implements pubsub.RawTracer.
-func (*queues) RejectMessage(*pubsub.Message, string) {}
-
-// DuplicateMessage implements pubsub.RawTracer.
-func (*queues) DuplicateMessage(*pubsub.Message) {}
-
-// ThrottlePeer implements pubsub.RawTracer.
-func (*queues) ThrottlePeer(peer.ID) {}
-
-// RecvRPC implements pubsub.RawTracer.
-func (*queues) RecvRPC(*pubsub.RPC) {}
-
-// UndeliverableMessage implements pubsub.RawTracer.
-func (*queues) UndeliverableMessage(*pubsub.Message) {}

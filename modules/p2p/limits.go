@@ -71,6 +71,19 @@ func (c Config) resources() (network.ResourceManager, error) {
 	return m, nil
 }
 
+// windows returns the bytes of receive windows of all connections.
+func (n *Node) windows() (bytes int64) {
+	h := n.Host()
+	if h == nil {
+		return 0
+	}
+	_ = h.Network().ResourceManager().ViewSystem(func(s network.ResourceScope) error { // never fails
+		bytes = s.Stat().Memory
+		return nil
+	})
+	return bytes
+}
+
 // allowable returns /ip/…/p2p/<id> of a static peer: its connections from that
 // address pass where others find all places taken. Names cannot be allowed.
 func allowable(a ma.Multiaddr) ma.Multiaddr {

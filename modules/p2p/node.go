@@ -50,6 +50,8 @@ type Node struct {
 	queues *queues
 	known  acquaintances
 
+	unchecked *unchecked
+
 	expelled chan peer.ID  // to be disconnected
 	lifted   chan struct{} // capacity 1: a ban was lifted
 	rescues  atomic.Uint64
@@ -94,7 +96,7 @@ func New(p Params) (*Node, error) {
 		n.static[info.ID] = struct{}{}
 	}
 	n.gater = &gater{blocked: blocked, allowed: allowed, free: n.permitted}
-	n.queues = newQueues(p.Config, n.expel)
+	n.queues, n.unchecked = newQueues(p.Config, n.expel), newUnchecked(p.Config, n.ID())
 	return n, nil
 }
 
