@@ -80,9 +80,13 @@ func (c collector) node(e emitter) {
 		put(e, names.MetricHead, height, head)
 	}
 	put(e, names.MetricLag, s.Lag.Blocks)
-	put(e, names.MetricFinalLag, s.Lag.Final)
-	put(e, names.MetricPeers, s.P2P.Peers)
-	put(e, names.MetricChainPeers, s.P2P.ChainPeers)
+	if s.DA.Enabled { // nothing becomes final otherwise
+		put(e, names.MetricFinalLag, s.Lag.Final)
+	}
+	if s.P2P.Enabled {
+		put(e, names.MetricPeers, s.P2P.Peers)
+		put(e, names.MetricChainPeers, s.P2P.ChainPeers)
+	}
 	put(e, names.MetricDAHead, s.DA.Head)
 	put(e, names.MetricDACursor, s.DA.Cursor)
 	put(e, names.MetricReady, yes(c.m.Ready(context.Background()).Ready))

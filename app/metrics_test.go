@@ -68,6 +68,11 @@ func TestExposedMetricsAreInTheTable(t *testing.T) {
 	}
 	require.Contains(t, exposed, "go_goroutines")
 	require.Contains(t, exposed, "process_resident_memory_bytes")
+	var heads []string // alerts choose by them
+	for _, m := range exposed[names.MetricHead].GetMetric() {
+		heads = append(heads, m.GetLabel()[0].GetValue())
+	}
+	require.ElementsMatch(t, []string{"header", "data", "applied", "final", "p2p", "da"}, heads)
 	applied := exposed[names.MetricBytes].GetMetric()
 	require.Len(t, applied, 1)
 	require.Equal(t, "local", applied[0].GetLabel()[0].GetValue())
@@ -118,4 +123,17 @@ func TestStagesOfAFollower(t *testing.T) {
 	for _, stage := range []string{names.StageFetch, names.StageApply, names.StageFinal} {
 		require.Positive(t, count[stage], stage)
 	}
+}
+
+// TestSourcesThatAreOffHaveNoFigures: a node without peers by choice is not isolated,
+// and without DA no block is late to become final.
+func TestSourcesThatAreOffHaveNoFigures(t *testing.T) {
+	lone := on(setup(t, app.RoleFull), newDA(t))
+	lone.Config.P2P.Disabled = true
+	byDA := begin(t, lone, nil).scrape()
+	require.NotContains(t, byDA, names.MetricChainPeers)
+	require.Contains(t, byDA, names.MetricFinalLag)
+	byPeers := begin(t, setup(t, app.RoleFull), nil).scrape()
+	require.Contains(t, byPeers, names.MetricChainPeers)
+	require.NotContains(t, byPeers, names.MetricFinalLag)
 }

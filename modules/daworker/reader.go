@@ -137,6 +137,7 @@ func (r *reader) look(ctx context.Context) error {
 	r.pollAt = now.Add(r.p.Config.PollInterval)
 	head, err := r.p.Client.Head(ctx)
 	if err != nil {
+		r.asm.stats.Retries++
 		return span.Fail(fmt.Errorf("ask for the da head: %w", err))
 	}
 	if span.Recording() {

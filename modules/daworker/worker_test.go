@@ -125,6 +125,7 @@ func TestStreamEndsAFailure(t *testing.T) {
 		w, stop := e.run(t)
 		require.Equal(t, PhaseFailing, w.Status().Phase)
 		require.ErrorContains(t, errors.New(w.Status().LastErr), "busy")
+		require.Equal(t, uint64(1), w.Status().Stats.Retries, "asking for the head counts too")
 		stream <- 3
 		time.Sleep(time.Second) // a back-off
 		synctest.Wait()

@@ -20,8 +20,8 @@ func page() string {
 	b.WriteString(`# Metrics
 
 What ` + "`/metrics`" + ` of a node serves, beside those of the Go runtime (` + "`go_*`" + `) and of the process (` + "`process_*`" + `). A
-series that has nothing to count yet, or that belongs to another role, is absent. ` + "`metrics.endpoint`" + ` pushes the same to an OTLP
-collector. Exemplars of histograms come with it, and with the OpenMetrics format, which Prometheus asks for.
+series that has nothing to count yet, or that belongs to another role or to a source that is off, is absent. ` + "`metrics.endpoint`" + `
+pushes the same to an OTLP collector. Exemplars of histograms come with it, and with the OpenMetrics format, which Prometheus asks for.
 
 Written by ` + "`make generate`" + ` from ` + "`telemetry/names/table.go`" + `.
 
