@@ -3,6 +3,10 @@
 //
 //	program peer   -genesis genesis.json -listen /ip4/127.0.0.1/tcp/0 -nodes /ip4/…/p2p/…
 //	program poster -genesis genesis.json -da http://127.0.0.1:26658
+//	program flood  -genesis genesis.json -listen … -nodes … -size 1048576
+//	program dump   -genesis genesis.json -da … -size 1048576
+//
+// The first two try to deceive, the others to be too much.
 //
 // It prints a line per round: what it sent, and how often.
 package main
@@ -31,6 +35,7 @@ type options struct {
 	genesis, listen, nodes, da string
 	every                      time.Duration
 	seed                       uint64
+	size                       int
 }
 
 func main() {
@@ -45,7 +50,7 @@ func main() {
 
 func start(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {
-		return errors.New(`want "peer" or "poster"`)
+		return errors.New(`want "peer", "poster", "flood" or "dump"`)
 	}
 	var o options
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
@@ -55,6 +60,7 @@ func start(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&o.da, "da", "", "URL of the DA node")
 	flags.DurationVar(&o.every, "every", 100*time.Millisecond, "time between rounds")
 	flags.Uint64Var(&o.seed, "seed", 1, "seed of the forger")
+	flags.IntVar(&o.size, "size", 1<<20, "bytes of one large item")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
@@ -67,8 +73,12 @@ func start(ctx context.Context, args []string, out io.Writer) error {
 		return o.peer(ctx, g, out)
 	case "poster":
 		return o.poster(ctx, g, out)
+	case "flood":
+		return o.flood(ctx, g, out)
+	case "dump":
+		return o.dump(ctx, g, out)
 	}
-	return fmt.Errorf(`%q is unknown, want "peer" or "poster"`, args[0])
+	return fmt.Errorf(`%q is unknown, want "peer", "poster", "flood" or "dump"`, args[0])
 }
 
 // peer forges heads far ahead and right ahead, squats on data, and lies when it is

@@ -11,6 +11,9 @@
 //	p.Serve(stream.Headers, stream.Claim(far))         // answers of the range protocol
 //	n, err := p.Ask(ctx, victim.ID, stream.Headers, from, amount) // bytes of the victim's answer
 //	n := p.Slow(ctx, victim.ID, stream.Data, 64)        // requests it opens and does not read
+//	n = p.Half(ctx, victim.ID, stream.Data, 64)         // requests it opens and does not end
+//	s, err := p.Frames(ctx, victim.ID)                 // gossip written by hand, of a bare peer
+//	frame, err := p.Message(stream.Data, key, body)    // to be written there, whole or in part
 //
 // A Responder answers one request: Honest serves a list of items, Claim tells a head
 // and denies the rest, Garbage, Stall, Endless and Wrong lie. They can be combined by

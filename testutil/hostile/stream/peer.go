@@ -35,6 +35,9 @@ type Config struct {
 	ChainID string
 	// Mesh speaks GossipSub and sends to everybody; otherwise FloodSub, as ev-node does.
 	Mesh bool
+	// Bare leaves pubsub out: the peer gossips what is written to Frames, and hears
+	// nothing. Only Host is there, and what is done with streams.
+	Bare bool
 	// Options are those of its host; without any it listens on loopback.
 	Options []libp2p.Option
 }
@@ -63,6 +66,9 @@ func NewPeer(ctx context.Context, c Config) (*Peer, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	p := &Peer{Host: h, chain: c.ChainID, cancel: cancel, topics: map[Kind]*pubsub.Topic{}}
+	if c.Bare {
+		return p, nil
+	}
 	if err := p.join(ctx, c.Mesh); err != nil {
 		p.Close()
 		return nil, err
