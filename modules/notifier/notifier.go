@@ -49,13 +49,19 @@ func (n *Notifier) Publish(e Event) {
 	if n == nil {
 		return
 	}
+	var sleepers sleepers
+	n.push(&e, &sleepers)
+	sleepers.wake()
+}
+
+func (n *Notifier) push(e *Event, out *sleepers) {
 	bit := setOf(e.Type)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.published[index(e.Type)]++
 	for _, s := range n.streams {
 		if s.types&bit != 0 {
-			s.push(&e)
+			s.push(e, out)
 		}
 	}
 }

@@ -18,8 +18,31 @@ type stream struct {
 // at returns the place of an event.
 func (s *stream) at(number uint64) *Event { return &s.ring[number&s.mask] }
 
-// push appends an event and wakes who waits.
-func (s *stream) push(e *Event) {
+// sleepers are subscriptions to wake once the lock is free: a reader that is
+// awake at once would wait for it, and the publisher for the reader. Those beyond
+// its length are woken under the lock.
+type sleepers struct {
+	subs [16]*Subscription
+	n    int
+}
+
+func (s *sleepers) add(sub *Subscription) {
+	if s.n == len(s.subs) {
+		sub.wake()
+		return
+	}
+	s.subs[s.n] = sub
+	s.n++
+}
+
+func (s *sleepers) wake() {
+	for _, sub := range s.subs[:s.n] {
+		sub.wake()
+	}
+}
+
+// push appends an event and collects who waits for it.
+func (s *stream) push(e *Event, out *sleepers) {
 	if len(s.ring) > 0 {
 		*s.at(s.next) = *e
 	}
@@ -29,7 +52,7 @@ func (s *stream) push(e *Event) {
 	}
 	still := s.idle[:0]
 	for _, sub := range s.idle {
-		sub.wake()
+		out.add(sub)
 		if sub.room == 0 {
 			still = append(still, sub)
 		}
