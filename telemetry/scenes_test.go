@@ -73,6 +73,11 @@ func scenes() map[string]map[string]scene {
 			"long ago":                 {`tandem_conflicts_total{kind="header",source="da"} 1x30`, never},
 			"long ago, then restarted": {`tandem_conflicts_total{kind="header",source="da"} 2x9 0x30`, never},
 		},
+		"TandemCensored": {
+			"one left out": {`tandem_censored_txs_total 0x5 1x20`, 6 * time.Minute},
+			"none":         {`tandem_censored_txs_total 0x30`, never},
+			"long ago":     {`tandem_censored_txs_total 7x30`, never},
+		},
 		"TandemDAErrors": {
 			"DA is gone":          {`tandem_da_retries_total 0x5 10+10x30`, 16 * time.Minute},
 			"gone from the start": {`tandem_da_retries_total 4+10x30`, 11 * time.Minute},
