@@ -2,9 +2,9 @@
 // runs on it, and holds the applications that ship with the node.
 //
 // An application implements [Executor], four methods, and as many of the
-// optional interfaces ([HeightProvider], [Rollbacker], [InfoProvider],
-// [Submitter], [TxNotifier], [HTTPProvider], [Lifecycle]) as it can keep; the
-// node finds them by type assertion. The package executiontest checks any
+// optional interfaces ([HeightProvider], [FinalProvider], [Rollbacker],
+// [InfoProvider], [Submitter], [TxNotifier], [TxFilter], [HTTPProvider],
+// [Lifecycle]) as it can keep; the node finds them by type assertion. The package executiontest checks any
 // implementation against this contract:
 //
 //   - Deterministic. The root depends on the genesis and the blocks so far, not
@@ -14,7 +14,11 @@
 //   - In order, one caller. The node calls InitChain, ExecuteTxs, SetFinal and
 //     Rollback one at a time, ExecuteTxs with ascending heights without gaps.
 //   - Repeatable. After a crash the node may hand over again what was executed
-//     already; the result must be the same as the first time.
+//     already; the result must be the same as the first time. The same holds for
+//     SetFinal: the node writes down that a height is final after it has told the
+//     application, so that none is left out, and one that died in between is told
+//     again, unless the application implements [FinalProvider] and says how far
+//     it was told.
 //   - A prefix survives. After a crash the state is that of some executed height,
 //     never something between two. It need not be the last one when the
 //     application implements [HeightProvider]: the node replays the rest.

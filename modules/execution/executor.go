@@ -32,8 +32,10 @@ type Executor interface {
 	ExecuteTxs(ctx context.Context, e block.Execution) (block.ExecResult, error)
 
 	// SetFinal says that the block at height can no longer be rolled back. It is
-	// called in ascending order; without FinalHeight it may be repeated after a
-	// crash or an error.
+	// called once per height, in ascending order, also across restarts, where the
+	// executor is a FinalProvider. One that is not is told at least once: after a
+	// crash or an error the last heights may come again, from a lower one on, and
+	// have to change nothing.
 	SetFinal(ctx context.Context, height uint64) error
 }
 

@@ -72,7 +72,8 @@ type Executor interface {
 	// ExecuteTxs executes one block. It is called again for a block when the
 	// node died, or the call failed, before the block was committed.
 	ExecuteTxs(ctx context.Context, e block.Execution) (block.ExecResult, error)
-	// SetFinal announces a final height, each one in order.
+	// SetFinal announces a final height, each one in order: at least once, and not
+	// again to one that remembers what was final.
 	SetFinal(ctx context.Context, height uint64) error
 }
 

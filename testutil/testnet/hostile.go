@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tandem-node/tandem/testutil/hostile"
+	"github.com/tandem-node/tandem/testutil/hostile/stream"
 )
 
 // strangerIPs is where the addresses of hosts begin that are no nodes.
@@ -18,13 +19,26 @@ const strangerIPs = 1000
 // connected to nobody.
 func (n *Net) Hostile() *hostile.Peer {
 	n.t.Helper()
-	n.strangers++
-	ip := simnet.IntToPublicIPv4(strangerIPs + n.strangers).String()
-	opts := append((&port{wires: n.wires}).options(), libp2p.ListenAddrStrings(listenAddress(ip)))
-	p, err := hostile.NewPeer(context.Background(), n.Genesis.ChainID, opts...)
+	p, err := hostile.NewPeer(context.Background(), n.Genesis.ChainID, n.strangerOptions()...)
 	require.NoError(n.t, err)
 	n.t.Cleanup(p.Close)
 	return p
+}
+
+// Stranger adds a peer that serves nothing until it is told how.
+func (n *Net) Stranger() *stream.Peer {
+	n.t.Helper()
+	p, err := stream.NewPeer(context.Background(), stream.Config{ChainID: n.Genesis.ChainID, Options: n.strangerOptions()})
+	require.NoError(n.t, err)
+	n.t.Cleanup(p.Close)
+	return p
+}
+
+// strangerOptions puts a host that is no node on the network.
+func (n *Net) strangerOptions() []libp2p.Option {
+	n.strangers++
+	ip := simnet.IntToPublicIPv4(strangerIPs + n.strangers).String()
+	return append((&port{wires: n.wires}).options(), libp2p.ListenAddrStrings(listenAddress(ip)))
 }
 
 // Poster returns somebody who posts to the chain's namespaces.
