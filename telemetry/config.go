@@ -3,8 +3,9 @@ package telemetry
 import (
 	"cmp"
 	"fmt"
-	"net"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap/zapcore"
@@ -26,7 +27,7 @@ type LogConfig struct {
 
 // TracingConfig says where spans go. An empty endpoint turns tracing off.
 type TracingConfig struct {
-	Endpoint    string  `koanf:"endpoint"` // host:port of an OTLP collector
+	Endpoint    string  `koanf:"endpoint"` // host:port or URL of an OTLP collector
 	Protocol    string  `koanf:"protocol"` // grpc, http
 	SampleRatio float64 `koanf:"sample_ratio"`
 	ServiceName string  `koanf:"service_name"`
@@ -36,7 +37,7 @@ type TracingConfig struct {
 // MetricsConfig says where metrics are pushed, beside /metrics, under the names of
 // TracingConfig. An empty endpoint pushes nothing.
 type MetricsConfig struct {
-	Endpoint string        `koanf:"endpoint"` // host:port of an OTLP collector
+	Endpoint string        `koanf:"endpoint"` // host:port or URL of an OTLP collector
 	Protocol string        `koanf:"protocol"` // grpc, http
 	Interval time.Duration `koanf:"interval"`
 }
@@ -86,8 +87,34 @@ func validateCollector(section, endpoint, protocol string) error {
 	if endpoint == "" {
 		return nil
 	}
-	if host, port, err := net.SplitHostPort(endpoint); err != nil || host == "" || port == "" {
-		return fmt.Errorf("%s.endpoint is %q, want host:port like 127.0.0.1:4317", section, endpoint)
+	u, err := collectorURL(endpoint, "")
+	if err != nil || u.Hostname() == "" || u.Port() == "" {
+		return fmt.Errorf("%s.endpoint is %q, want host:port like 127.0.0.1:4317, or a URL with http or https and a port", section, endpoint)
+	}
+	if protocol == "grpc" && u.Path != defaultPath("") {
+		return fmt.Errorf("%s.endpoint is %q, want no path: %s.protocol is grpc", section, endpoint, section)
 	}
 	return nil
+}
+
+// defaultPath is where OTLP over HTTP takes a signal.
+func defaultPath(signal string) string { return "/v1/" + signal }
+
+// collectorURL returns where a signal (traces, metrics) is sent: an endpoint without
+// a scheme is not encrypted, one without a path has the usual one.
+func collectorURL(endpoint, signal string) (*url.URL, error) {
+	if !strings.Contains(endpoint, "://") {
+		endpoint = "http://" + endpoint
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("parse: %w", err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("scheme is %q, want http or https", u.Scheme)
+	}
+	if u.Path == "" || u.Path == "/" {
+		u.Path = defaultPath(signal)
+	}
+	return u, nil
 }

@@ -52,10 +52,14 @@ func (p *Push) Start(ctx context.Context) error {
 }
 
 func (p *Push) exporter(ctx context.Context) (sdkmetric.Exporter, error) {
-	if p.to.Protocol == "http" {
-		return otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpoint(p.to.Endpoint), otlpmetrichttp.WithInsecure()) //nolint:wrapcheck // the caller names the endpoint
+	to, err := collectorURL(p.to.Endpoint, "metrics")
+	if err != nil {
+		return nil, err
 	}
-	return otlpmetricgrpc.New(ctx, otlpmetricgrpc.WithEndpoint(p.to.Endpoint), otlpmetricgrpc.WithInsecure()) //nolint:wrapcheck // the caller names the endpoint
+	if p.to.Protocol == "http" {
+		return otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpointURL(to.String())) //nolint:wrapcheck // the caller names the endpoint
+	}
+	return otlpmetricgrpc.New(ctx, otlpmetricgrpc.WithEndpointURL(to.String())) //nolint:wrapcheck // the caller names the endpoint
 }
 
 // Stop sends the last figures and ends.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	stdlog "log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -121,6 +122,64 @@ func TestPushAtStop(t *testing.T) {
 	require.Empty(t, s.got)
 	require.NoError(t, p.Stop(t.Context()))
 	require.Contains(t, byName(<-s.got), "tandem_things_total")
+}
+
+// An endpoint may be a URL: with a path of its own, and encrypted.
+func TestPushToURL(t *testing.T) {
+	s := &sink{got: make(chan *collector.ExportMetricsServiceRequest, 1)}
+	const path = "/api/v1/otlp/v1/metrics" // of Prometheus
+	elsewhere := httptest.NewServer(http.StripPrefix("/api/v1/otlp", s))
+	defer elsewhere.Close()
+	to := telemetry.MetricsConfig{Endpoint: elsewhere.URL + path, Protocol: "http", Interval: time.Hour}
+	p := telemetry.NewPush(to, telemetry.Default().Tracing, things(), zap.NewNop())
+	require.NoError(t, p.Start(t.Context()))
+	require.NoError(t, p.Stop(t.Context()))
+	require.Contains(t, byName(<-s.got), "tandem_things_total")
+
+	encrypted := httptest.NewTLSServer(s) // whose certificate nobody here trusts
+	encrypted.Config.ErrorLog = stdlog.New(io.Discard, "", 0)
+	defer encrypted.Close()
+	core, logs := observer.New(zap.InfoLevel)
+	to.Endpoint = encrypted.URL
+	p = telemetry.NewPush(to, telemetry.Default().Tracing, things(), zap.New(core))
+	require.NoError(t, p.Start(t.Context()))
+	require.NoError(t, p.Stop(t.Context()))
+	require.Equal(t, 1, logs.Len())
+	require.Contains(t, logs.All()[0].ContextMap()["error"], "certificate")
+	require.Empty(t, s.got)
+}
+
+// Spans go to a collector over HTTP too, and one that is away is said once.
+func TestSpansAreSent(t *testing.T) {
+	got := make(chan string, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		raw, _ := io.ReadAll(r.Body)
+		got <- r.URL.Path + string(raw)
+	}))
+	address := strings.TrimPrefix(srv.URL, "http://")
+	core, logs := observer.New(zap.InfoLevel)
+	cfg := telemetry.TracingConfig{Endpoint: address, Protocol: "http", SampleRatio: 1, ServiceName: "tandem", InstanceID: "full-1"}
+	tracing, err := telemetry.NewTracing(t.Context(), cfg, zap.New(core))
+	require.NoError(t, err)
+	_, span := tracing.Provider.Tracer("").Start(t.Context(), "work on it")
+	span.End()
+	sent := <-got
+	for _, part := range []string{"/v1/traces", "work on it", "full-1"} {
+		require.Contains(t, sent, part)
+	}
+	srv.Close()
+	for range 2 {
+		_, span = tracing.Provider.Tracer("").Start(t.Context(), "for nobody")
+		span.End()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		flush, ok := tracing.Provider.(interface{ ForceFlush(ctx context.Context) error })
+		require.True(t, ok)
+		_ = flush.ForceFlush(ctx) // it gives up, with or without an error
+		cancel()
+	}
+	require.NoError(t, tracing.Shutdown(t.Context()))
+	require.Equal(t, 1, logs.Len(), "%+v", logs.All())
+	require.Equal(t, "spans", logs.All()[0].ContextMap()["what"])
 }
 
 func TestPushToNobody(t *testing.T) {

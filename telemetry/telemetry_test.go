@@ -85,6 +85,8 @@ func TestConfigErrorsNameKeyAndValue(t *testing.T) {
 		`tracing.sample_ratio is 2`:     func(c *telemetry.Config) { c.Tracing.SampleRatio = 2 },
 		`tracing.endpoint is "x"`:       func(c *telemetry.Config) { c.Tracing.Endpoint = "x" },
 		`tracing.service_name is empty`: func(c *telemetry.Config) { c.Tracing.Endpoint, c.Tracing.ServiceName = "x:1", "" },
+		`endpoint is "ftp://x:1"`:       func(c *telemetry.Config) { c.Tracing.Endpoint = "ftp://x:1" },
+		`want no path: metrics.prot`:    func(c *telemetry.Config) { c.Metrics.Endpoint = "http://x:1/otlp" },
 		`metrics.endpoint is ":1"`:      func(c *telemetry.Config) { c.Metrics.Endpoint = ":1" },
 		`metrics.protocol is "udp"`:     func(c *telemetry.Config) { c.Metrics.Protocol = "udp" },
 		`metrics.interval is 10ms`:      func(c *telemetry.Config) { c.Metrics.Interval = 10 * time.Millisecond },

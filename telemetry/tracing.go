@@ -69,10 +69,14 @@ func (c TracingConfig) resource() *resource.Resource {
 }
 
 func newExporter(ctx context.Context, cfg TracingConfig) (*otlptrace.Exporter, error) {
-	if cfg.Protocol == "http" {
-		return otlptracehttp.New(ctx, otlptracehttp.WithEndpoint(cfg.Endpoint), otlptracehttp.WithInsecure()) //nolint:wrapcheck // the caller names the endpoint
+	to, err := collectorURL(cfg.Endpoint, "traces")
+	if err != nil {
+		return nil, err
 	}
-	return otlptracegrpc.New(ctx, otlptracegrpc.WithEndpoint(cfg.Endpoint), otlptracegrpc.WithInsecure()) //nolint:wrapcheck // the caller names the endpoint
+	if cfg.Protocol == "http" {
+		return otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(to.String())) //nolint:wrapcheck // the caller names the endpoint
+	}
+	return otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(to.String())) //nolint:wrapcheck // the caller names the endpoint
 }
 
 // Tracer returns the tracer the node's parts are given. The traces of blocks are
