@@ -152,6 +152,7 @@ func (c collector) da(e emitter, w daworker.Status) {
 	put(e, names.MetricDAGiven, w.Stats.Evicted, "da_quarantine")
 	e.bounded("da_pending", w.Pending.Bytes, c.m.in.Setup.Config.DAWorker.PendingBytes)
 	e.bounded("da_quarantine", w.Pending.QuarantineBytes, c.m.in.Setup.Config.DAWorker.QuarantineBytes)
+	e.bounded("da_answers", c.m.daAnswers(), c.m.in.Setup.Config.DA.AnswerBytes)
 	e.bounded("da_prefetch", w.Pending.PrefetchBytes, c.m.in.Setup.Config.DAWorker.PrefetchBytes)
 	put(e, names.MetricHeld, w.Pending.HintBytes, "da_hints")
 }

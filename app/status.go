@@ -148,6 +148,14 @@ func (m *monitor) daCalls() []da.Calls {
 	return nil
 }
 
+// daAnswers is what answers of DA take now, as far as the client knows it.
+func (m *monitor) daAnswers() int {
+	if client, ok := m.in.Client.(interface{ AnswerBytes() int }); ok {
+		return client.AnswerBytes()
+	}
+	return 0
+}
+
 // endpoints is the health of the ways to DA, as far as the client knows it.
 func (m *monitor) endpoints() []rpc.DAEndpoint {
 	client, ok := m.in.Client.(interface{ Endpoints() []da.Endpoint })

@@ -24,7 +24,6 @@ const (
 	floodPeers     = 10
 	floodMessage   = 5<<20 + 64<<10
 	floodBuffer    = 8 << 20 // the power of two above a message
-	floodDAReads   = 2
 	floodDAAnswer  = 16 << 20
 	floodDataSize  = 1 << 20
 	floodStateSize = 8 << 20
@@ -41,7 +40,7 @@ func floodLimits() []string {
 		flagOf("exchange.quarantine_bytes", 4*floodMessage), flagOf("exchange.quarantine_peer_bytes", 2*floodMessage),
 		"--exchange.data_wait=10m", // for the bound to be the bytes, not the time
 		flagOf("da_worker.prefetch_bytes", 10<<20), flagOf("da_worker.pending_bytes", 10<<20), flagOf("da_worker.quarantine_bytes", 10<<20),
-		flagOf("da_worker.in_flight", floodDAReads), flagOf("da_worker.max_in_flight", floodDAReads), flagOf("da.max_response_bytes", floodDAAnswer),
+		flagOf("da.answer_bytes", floodDAAnswer), flagOf("da.max_response_bytes", floodDAAnswer),
 		flagOf("execution.cache_bytes", floodStateSize), flagOf("execution.mempool.max_bytes", 4<<20), flagOf("store.cache_bytes", 4<<20),
 	}
 }
@@ -113,7 +112,7 @@ func mayHold(m metrics) float64 {
 		held += limit
 	}
 	held += floodPeers*(floodBuffer+floodMessage) + 32*floodMessage // gossip being received
-	held += 2 * floodDAReads * floodDAAnswer                        // answers of DA, as they come and decoded
+	held += 2 * floodDAAnswer                                       // the one answer of DA above its bound
 	held += floodStateSize + 2*(8+2*4)<<20                          // of the executor, and of two databases
 	return held * 3 / 2
 }

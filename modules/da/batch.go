@@ -51,7 +51,7 @@ func (c *Celestia) BlobsAt(ctx context.Context, heights []uint64, namespaces ...
 	if err != nil {
 		return nil, err
 	}
-	defer c.recycle(body)
+	defer body.done()
 	raw := bytes.TrimSpace(body.Bytes())
 	if len(raw) == 0 || raw[0] != '[' {
 		return nil, fmt.Errorf("%s (HTTP %d): %w: %w", methodGetAll, status, ErrUnavailable, errBatch)

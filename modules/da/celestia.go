@@ -25,6 +25,7 @@ type Celestia struct {
 	client  *http.Client
 	socket  *http.Client // HTTP/1.1 only, as WebSocket needs
 	buffers sync.Pool
+	answers *allowance
 	nextID  atomic.Uint64
 
 	calls, failures atomic.Uint64
@@ -77,6 +78,7 @@ func NewCelestia(address string, cfg Config) (*Celestia, error) {
 		httpURL: web.String(),
 		wsURL:   socket.String(),
 		options: options,
+		answers: newAllowance(cfg.AnswerBytes),
 		client:  &http.Client{Transport: newTransport(true)},
 		socket:  &http.Client{Transport: newTransport(false)},
 	}, nil

@@ -35,6 +35,9 @@ type Config struct {
 	// MaxResponseBytes bounds one answer of the endpoint. Blobs travel as base64,
 	// so it must be a third above the largest DA block.
 	MaxResponseBytes int64 `koanf:"max_response_bytes"`
+	// AnswerBytes bounds all answers that are read at once; each counts twice, as it
+	// came and decoded. One of them may go above it.
+	AnswerBytes int `koanf:"answer_bytes"`
 	// SubmitOptions is the JSON object sent with every submission: gas_price with
 	// is_gas_price_set, max_gas_price, gas, tx_priority, key_name, signer_address,
 	// fee_granter_address.
@@ -52,6 +55,7 @@ func Default() Config {
 		WatchTimeout:     30 * time.Second,
 		MaxBlobBytes:     MaxTxBytes,
 		MaxResponseBytes: 64 << 20,
+		AnswerBytes:      128 << 20,
 		SubmitOptions:    "{}",
 	}
 }
@@ -82,6 +86,9 @@ func (c Config) Validate() error {
 	}
 	if c.MaxResponseBytes < 1<<20 {
 		return fmt.Errorf("da.max_response_bytes is %d, want at least %d", c.MaxResponseBytes, 1<<20)
+	}
+	if c.AnswerBytes < 1<<20 {
+		return fmt.Errorf("da.answer_bytes is %d, want at least %d", c.AnswerBytes, 1<<20)
 	}
 	_, err := parseSubmitOptions(c.SubmitOptions)
 	return err

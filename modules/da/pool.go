@@ -27,6 +27,8 @@ type Pool struct {
 	closes []func()
 	wake   chan struct{} // Run is to look at all endpoints
 	calls  calls
+	// answers is shared by the endpoints; nil without any.
+	answers *allowance
 
 	mu       sync.Mutex
 	all      []*endpoint
@@ -52,11 +54,13 @@ func NewPool(cfg Config, log *zap.Logger) (*Pool, error) {
 		return nil, err
 	}
 	p := newPool(log)
+	p.answers = newAllowance(cfg.AnswerBytes)
 	for _, address := range cfg.Addresses {
 		c, err := NewCelestia(address, cfg)
 		if err != nil {
 			return nil, err
 		}
+		c.answers = p.answers
 		u, err := url.Parse(address)
 		if err != nil {
 			return nil, errors.New("da.address is not a URL")
@@ -304,6 +308,9 @@ func (p *Pool) Watch(ctx context.Context) (<-chan uint64, error) {
 
 // Calls returns what was asked of the endpoints so far.
 func (p *Pool) Calls() []Calls { return p.calls.all() }
+
+// AnswerBytes is what the answers that are being read take now.
+func (p *Pool) AnswerBytes() int { return p.answers.used() }
 
 // Endpoints returns what is known of each, in the order of the config.
 func (p *Pool) Endpoints() []Endpoint {

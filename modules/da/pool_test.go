@@ -5,11 +5,13 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 )
 
 // TestPoolGoesOnWhenOneEndpointDies: reads and submissions go on at the other
@@ -212,4 +214,44 @@ func TestPoolSendsTheTokenOfEachURL(t *testing.T) {
 	p.probe(t.Context())
 	slices.Sort(seen)
 	require.Equal(t, []string{"one", "two"}, seen)
+}
+
+// TestAnswersShareTheirBound: reads of large heights at two endpoints all end, and
+// what they hold meanwhile stays within the bound and one answer.
+func TestAnswersShareTheirBound(t *testing.T) {
+	s, _ := startServer(t, testServerConfig())
+	a, b := newFront(t, s.URL()), newFront(t, s.URL())
+	cfg := testConfig("")
+	cfg.Addresses, cfg.AnswerBytes = []string{a.URL, b.URL}, 1<<20
+	p, err := NewPool(cfg, zap.NewNop())
+	require.NoError(t, err)
+	t.Cleanup(p.Close)
+	ns := NamespaceOf("a")
+	at, err := p.Submit(t.Context(), ns, [][]byte{make([]byte, 1<<20)})
+	require.NoError(t, err)
+	const readers = 16
+	done := make(chan error, readers)
+	for i := range readers {
+		go func() {
+			blobs, err := p.all[i%2].client.Blobs(t.Context(), at, ns)
+			if err == nil && len(blobs) != 1 {
+				err = fmt.Errorf("got %d blobs", len(blobs))
+			}
+			done <- err
+		}()
+	}
+	peak := 0
+	for left := readers; left > 0; {
+		select {
+		case err := <-done:
+			require.NoError(t, err)
+			left--
+		default:
+			peak = max(peak, p.AnswerBytes())
+			runtime.Gosched()
+		}
+	}
+	require.Positive(t, peak)
+	require.LessOrEqual(t, peak, cfg.AnswerBytes+2*(3<<19)+2*quantum, "the bound, and one answer of a blob in base64, twice")
+	require.Zero(t, p.AnswerBytes())
 }

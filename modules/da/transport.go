@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -55,7 +56,7 @@ func call[T any](ctx context.Context, c *Celestia, req request) (T, error) {
 	if err != nil {
 		return ans.Result, err
 	}
-	defer c.recycle(body)
+	defer body.done()
 	// Errors come with any status, so the body counts and not the status.
 	raw := bytes.TrimSpace(body.Bytes())
 	if len(raw) == 0 || raw[0] != '{' {
@@ -82,8 +83,8 @@ func openOutcome(req request) error {
 }
 
 // send posts a call, or a list of them, and reads the whole answer, within its
-// deadline. The buffer goes back with recycle.
-func (c *Celestia) send(ctx context.Context, req request, call []byte) (*bytes.Buffer, int, error) {
+// deadline. The caller is done with the body when it is decoded.
+func (c *Celestia) send(ctx context.Context, req request, call []byte) (*body, int, error) {
 	c.calls.Add(1)
 	timeout := min(req.timeout, c.cfg.RequestTimeout)
 	callCtx, cancel := context.WithTimeout(ctx, timeout)
@@ -113,14 +114,14 @@ func (c *Celestia) send(ctx context.Context, req request, call []byte) (*bytes.B
 		return nil, 0, fail(err)
 	}
 	defer func() { _ = resp.Body.Close() }() // read to the end or given up; nothing to learn here
-	body := c.buffer()
-	n, err := body.ReadFrom(io.LimitReader(resp.Body, c.cfg.MaxResponseBytes+1))
+	body := c.body()
+	n, err := body.ReadFrom(io.LimitReader(&allowed{ctx: callCtx, from: resp.Body, share: &body.share}, c.cfg.MaxResponseBytes+1))
 	if err != nil {
-		c.recycle(body)
+		body.done()
 		return nil, 0, fail(err)
 	}
 	if n > c.cfg.MaxResponseBytes {
-		c.recycle(body)
+		body.done()
 		return nil, 0, fmt.Errorf("%s: %w: the answer is over da.max_response_bytes (%d)",
 			req.method, openOutcome(req), c.cfg.MaxResponseBytes)
 	}
@@ -188,16 +189,29 @@ func plainError(req request, status int, body []byte) error {
 // maxPooled is the largest answer whose buffer is kept for the next.
 const maxPooled = 4 << 20
 
-func (c *Celestia) buffer() *bytes.Buffer {
-	if b, ok := c.buffers.Get().(*bytes.Buffer); ok {
-		b.Reset()
-		return b
-	}
-	return new(bytes.Buffer)
+// body is an answer as it came.
+type body struct {
+	*bytes.Buffer
+
+	share portion
+	pool  *sync.Pool
 }
 
-func (c *Celestia) recycle(b *bytes.Buffer) {
-	if b.Cap() <= maxPooled {
-		c.buffers.Put(b)
+func (c *Celestia) body() *body {
+	b := &body{share: portion{of: c.answers}, pool: &c.buffers}
+	var ok bool
+	if b.Buffer, ok = c.buffers.Get().(*bytes.Buffer); ok {
+		b.Reset()
+	} else {
+		b.Buffer = new(bytes.Buffer)
 	}
+	return b
+}
+
+// done gives back what the answer took. Nobody reads it any more.
+func (b *body) done() {
+	if b.Cap() <= maxPooled {
+		b.pool.Put(b.Buffer)
+	}
+	b.share.release()
 }
