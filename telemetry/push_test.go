@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	stdlog "log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -137,7 +136,7 @@ func TestPushToURL(t *testing.T) {
 	require.Contains(t, byName(<-s.got), "tandem_things_total")
 
 	encrypted := httptest.NewTLSServer(s) // whose certificate nobody here trusts
-	encrypted.Config.ErrorLog = stdlog.New(io.Discard, "", 0)
+	encrypted.Config.ErrorLog = zap.NewStdLog(zap.NewNop())
 	defer encrypted.Close()
 	core, logs := observer.New(zap.InfoLevel)
 	to.Endpoint = encrypted.URL
@@ -172,7 +171,9 @@ func TestSpansAreSent(t *testing.T) {
 		_, span = tracing.Provider.Tracer("").Start(t.Context(), "for nobody")
 		span.End()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		flush, ok := tracing.Provider.(interface{ ForceFlush(ctx context.Context) error })
+		flush, ok := tracing.Provider.(interface {
+			ForceFlush(ctx context.Context) error
+		})
 		require.True(t, ok)
 		_ = flush.ForceFlush(ctx) // it gives up, with or without an error
 		cancel()
