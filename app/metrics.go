@@ -80,6 +80,11 @@ func (c collector) node(e emitter) {
 		put(e, names.MetricHead, height, head)
 	}
 	put(e, names.MetricLag, s.Lag.Blocks)
+	lacking := uint64(0)
+	if r := s.Replay; r != nil {
+		lacking = r.To + 1 - r.At
+	}
+	put(e, names.MetricReplay, lacking)
 	if s.DA.Enabled { // nothing becomes final otherwise
 		put(e, names.MetricFinalLag, s.Lag.Final)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/execution"
 	"github.com/tandem-node/tandem/modules/rpc"
+	"github.com/tandem-node/tandem/telemetry/names"
 	"github.com/tandem-node/tandem/testutil"
 )
 
@@ -74,6 +75,7 @@ func TestProbesAreAnsweredDuringAReplay(t *testing.T) {
 			require.Equal(t, applied, status.Replay.To)
 			require.Equal(t, applied, status.Heads.Applied)
 			require.Contains(t, status.WaitingFor, "the executor, which is given again what it lacks: block ")
+			require.Positive(t, n.scrape()[names.MetricReplay].GetMetric()[0].GetGauge().GetValue())
 			slow.tokens <- struct{}{}
 		}
 		if i == 0 {

@@ -35,6 +35,14 @@ func scenes() map[string]map[string]scene {
 			"catches up": {`
 				tandem_lag_blocks                  100000-500x30
 				tandem_head_height{head="applied"} 0+500x30`, never},
+			"replays for long": {`
+				tandem_replay_blocks               3000-100x30
+				tandem_lag_blocks                  0+1x30
+				tandem_head_height{head="applied"} 3000x30`, never},
+			"replayed, then stalls": {`
+				tandem_replay_blocks               400-100x4 0x20
+				tandem_lag_blocks                  1+1x24
+				tandem_head_height{head="applied"} 400x24`, 7 * time.Minute},
 			"no blocks are made": {`
 				tandem_lag_blocks                  0x30
 				tandem_head_height{head="applied"} 9x30`, never},

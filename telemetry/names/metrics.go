@@ -5,6 +5,7 @@ package names
 const (
 	MetricHead         = "tandem_head_height" // by LabelHead
 	MetricLag          = "tandem_lag_blocks"
+	MetricReplay       = "tandem_replay_blocks"
 	MetricFinalLag     = "tandem_final_lag_blocks"
 	MetricReady        = "tandem_ready"
 	MetricLive         = "tandem_live"

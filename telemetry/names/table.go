@@ -40,6 +40,7 @@ func nodeMetrics() []Metric {
 	return []Metric{
 		{MetricHead, Gauge, unitHeight, by(LabelHead), "Block heights: in the stores (header, data), applied, final, and known from each source (p2p, da)."},
 		{MetricLag, Gauge, unitBlocks, nil, "Blocks from the applied to the best known one."},
+		{MetricReplay, Gauge, unitBlocks, nil, "Blocks the executor lacked at the start and is still to be given again."},
 		{MetricFinalLag, Gauge, unitBlocks, nil, "Blocks from the final to the applied one."},
 		{MetricSourceLag, Gauge, unitNone, by(LabelSource), "What a source has and the node has not read of it: blocks of p2p, DA heights of da."},
 		{MetricReady, Gauge, unitNone, nil, "1 when /health/ready says so."},
