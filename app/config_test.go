@@ -2,8 +2,10 @@ package app_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -170,4 +172,50 @@ func FuzzConfigFile(f *testing.F) {
 			require.Empty(t, loaded.Config.Problems())
 		}
 	})
+}
+
+// TestConfigFilesAtRandom spoils the default file in many ways: each is taken and has
+// no problem, or refused. It does in seconds what the fuzzer, which counts the
+// coverage of the whole node, does in minutes.
+func TestConfigFilesAtRandom(t *testing.T) {
+	text, err := app.RenderConfig(nil)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "config"), 0o750))
+	values := []string{
+		"", "0", "-1", "9223372036854775808", "1e309", ".inf", ".nan", "true", "null", "~", "[]", "[a, 1]", "{}", "{a: {b: c}}", "1h", "-1h", "&x [*x]",
+		"!!binary x", "\"\\0\"", "2026-01-01", "|", "<<: *x", "\t", "\xff", strings.Repeat("9", 400), strings.Repeat("[", 10_000),
+	}
+	runs := 300
+	if testing.Short() {
+		runs = 60
+	}
+	taken := 0
+	r := rand.New(rand.NewPCG(1, 2))
+	for range runs {
+		lines := strings.Split(text, "\n")
+		for range 1 + r.IntN(2) {
+			at := r.IntN(len(lines))
+			key, _, isKey := strings.Cut(lines[at], ": ")
+			switch value := values[r.IntN(len(values))]; {
+			case r.IntN(4) == 0:
+				lines = slices.Delete(lines, at, at+1)
+			case r.IntN(8) == 0:
+				lines[at] = "  " + lines[at]
+			case isKey:
+				lines[at] = key + ": " + value
+			default:
+				lines[at] += value
+			}
+		}
+		spoilt := strings.Join(lines, "\n")
+		require.NoError(t, os.WriteFile(filepath.Join(dir, app.ConfigFile), []byte(spoilt), 0o600))
+		loaded, err := app.Load(app.Sources{Home: dir})
+		if err == nil {
+			taken++
+			require.Empty(t, loaded.Config.Problems(), spoilt)
+		}
+	}
+	require.Greater(t, taken, runs/20)
+	require.Less(t, taken, runs)
 }
