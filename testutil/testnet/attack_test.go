@@ -73,19 +73,23 @@ func (s *schedule) attackDA() {
 		all   []hostile.Forgery
 		twice bool
 	)
-	switch height := seen.Newest.Height(); s.rand.IntN(4) {
+	like := seen.Newest
+	if heard := s.peer.Header(); heard != nil && heard.Height() > like.Height() {
+		like = heard // its proposer has yet to post it
+	}
+	switch height := like.Height(); s.rand.IntN(4) {
 	case 0:
 		all = seen.Blobs
 	case 1:
-		all = s.forger.Blobs(seen.Newest, seen.Txs, hostile.FarHeight, time.Now())
+		all = s.forger.Blobs(like, seen.Txs, hostile.FarHeight, time.Now())
 	case 2:
 		all = []hostile.Forgery{s.doubleSigned(seen.Newest)}
 		twice = true
 	default:
-		all = s.forger.Blobs(seen.Newest, seen.Txs, height+1+s.rand.Uint64N(4), time.Now())
+		all = s.forger.Blobs(like, seen.Txs, height+1+s.rand.Uint64N(4), time.Now())
 	}
 	s.rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	s.say("somebody posts %d blobs like %q after %d", len(all), all[0].Name, seen.Newest.Height())
+	s.say("somebody posts %d blobs like %q after %d", len(all), all[0].Name, like.Height())
 	if err := s.poster.Post(ctx, all...); err != nil {
 		s.say("it does not land: %v", err)
 		return

@@ -86,7 +86,8 @@ func (n *Net) checkChain(x, longest *Node) {
 	}
 }
 
-// checkFinal: what is final was applied and lies on DA, with the same hash.
+// checkFinal: what is final was applied and lies on DA with the same hash, where
+// the node says that it saw it.
 func (n *Net) checkFinal(x *Node, posted posted) {
 	n.t.Helper()
 	final := x.Final()
@@ -96,19 +97,29 @@ func (n *Net) checkFinal(x *Node, posted posted) {
 	}
 	for height := n.Genesis.InitialHeight; height <= final; height++ {
 		h := x.Header(height)
-		if !posted.headers[h.Digest()] {
-			n.t.Errorf("%s has %d final, but its header is not on DA", x.Name(), height)
+		in, err := x.Store.Inclusion(context.Background(), height)
+		if err != nil {
+			n.t.Errorf("%s has %d final, but not seen on DA: %v", x.Name(), height, err)
+			continue
 		}
-		if !h.IsEmpty() && x.spec.role.Executes() && !posted.data[block.Hash(h.Header.DataHash)] {
-			n.t.Errorf("%s has %d final, but its data is not on DA", x.Name(), height)
+		if !posted.headers[place{h.Digest(), in.HeaderDA}] {
+			n.t.Errorf("%s has %d final, but its header is not on DA at %d", x.Name(), height, in.HeaderDA)
+		}
+		if !h.IsEmpty() && x.spec.role.Executes() && !posted.data[place{block.Hash(h.Header.DataHash), in.DataDA}] {
+			n.t.Errorf("%s has %d final, but its data is not on DA at %d", x.Name(), height, in.DataDA)
 		}
 	}
 }
 
-// posted is what lies on DA, by hash.
+// posted is what lies on DA, and where: headers with the signatures they need.
 type posted struct {
-	headers map[block.Hash]bool
-	data    map[block.Hash]bool
+	headers map[place]bool
+	data    map[place]bool
+}
+
+type place struct {
+	hash block.Hash
+	da   uint64
 }
 
 // Namespaces returns where the chain's headers and data lie on DA.
@@ -151,17 +162,18 @@ func (n *Net) posted() posted {
 	n.DA.SetLatency(0)
 	ctx, client := context.Background(), n.DA.Client()
 	header, data := n.Namespaces()
-	p := posted{headers: map[block.Hash]bool{}, data: map[block.Hash]bool{}}
+	p := posted{headers: map[place]bool{}, data: map[place]bool{}}
 	status := n.DA.Status()
 	for height := max(status.Tail, 1); height <= status.Height; height++ {
 		blobs, err := client.Blobs(ctx, height, header, data)
 		require.NoError(n.t, err)
 		for _, b := range blobs {
-			if e, err := block.DecodeHeaderEnvelope(b.Data); b.Namespace == header && err == nil {
-				p.headers[e.Header.Digest()] = true
+			if e, err := block.DecodeHeaderEnvelope(b.Data); b.Namespace == header && err == nil &&
+				e.Verify() == nil && e.Header.VerifySignature() == nil {
+				p.headers[place{e.Header.Digest(), height}] = true
 			}
 			if d, err := block.DecodeSignedData(b.Data); b.Namespace == data && err == nil {
-				p.data[d.Data.Commitment()] = true
+				p.data[place{d.Data.Commitment(), height}] = true
 			}
 		}
 	}
