@@ -115,6 +115,24 @@ func TestT4_SignedHeadIsAClaim(t *testing.T) {
 	require.Equal(t, []Fault{FaultUnproven}, n.faultsOf(p))
 }
 
+// A signed head that is near enough to be parked goes too when nobody has what
+// leads to it, whether its peer stays or not.
+func TestT4_ParkedHeadIsAClaim(t *testing.T) {
+	c := testutil.NewChain(chainID)
+	bs := c.Blocks(5, 0)
+	near := bs[4].Header.Header
+	near.Height, near.LastHeaderHash = 20, make([]byte, 32)
+	n := newHeaderNode(t, c, bs, func(p *HeaderParams) { p.Config.RetryMax = p.Config.RetryMin })
+	a := newHeaderNode(t, c, bs)
+	connect(t, n.machine, a.machine)
+	p := enemy(t, n.machine, nil)
+	require.NoError(t, p.Gossip(t.Context(), stream.Headers, testutil.Sign(c.Key, near).EncodeP2P()))
+	eventually(t, func() bool { return n.ex.Stats().Gossip["accept_ahead"] == 1 }, "%v", n.ex.Stats().Gossip)
+	p.Close()
+	eventually(t, func() bool { s := n.ex.Status(); return s.Target == 5 && s.Parked == 0 }, "the target stays")
+	require.NoError(t, n.blames(a.host.ID()))
+}
+
 // A claim goes with its peer.
 func TestT4_ClaimGoesWithItsPeer(t *testing.T) {
 	c := testutil.NewChain(chainID)

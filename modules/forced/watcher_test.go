@@ -59,6 +59,27 @@ func TestT3_HonestSequencerIsNotAccused(t *testing.T) {
 	}
 }
 
+// T3: what was in a block before anybody read that it was forced, since it came by
+// the mempool as well, counts as taken, also after a restart.
+func TestT3_TakenBeforeItsEpochIsRead(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		w := newWorld(t)
+		w.force(2, "tx")
+		w.block(0, 1)
+		w.block(3, 3, bytesOf("tx")...)
+		taker, watcher := NewTaker(w.params()), w.watcher()
+		for w.head = 4; w.head < 60; w.head++ {
+			if restarted {
+				taker, watcher = w.taker(), w.watcher()
+			}
+			w.round(taker)
+			require.Empty(t, w.produce(taker, 100), "it is taken once")
+			require.NoError(t, w.check(watcher, w.head))
+		}
+		require.Zero(t, w.waits(watcher))
+	}
+}
+
 // A sequencer that leaves one transaction out is found out, also when it takes
 // later ones, by whoever looks, live or years after, and again after a restart.
 func TestCensorIsFoundOut(t *testing.T) {

@@ -31,6 +31,7 @@ func TestInvariant2_FinalByHashOnDA(t *testing.T) {
 		"twice":                              {[][]block.Inclusion{nil, header, header, data, data}, 1},
 		"foreign data":                       {[][]block.Inclusion{nil, header, foreign}, 0},
 		"foreign data before the right one":  {[][]block.Inclusion{nil, header, foreign, data}, 1},
+		"foreign data before it is applied":  {[][]block.Inclusion{foreign, header, nil}, 0},
 		"both, after a later one":            {[][]block.Inclusion{nil, seen(w.at(2), 9), header, data}, 2},
 		"a later one only":                   {[][]block.Inclusion{nil, seen(w.at(2), 9)}, 0},
 		"empty block needs the header only":  {[][]block.Inclusion{nil, header, data, seen(w.at(2), 12), seenHeader(w.at(3), 12)}, 3},
