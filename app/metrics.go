@@ -139,11 +139,14 @@ func (c collector) da(e emitter, w daworker.Status) {
 		put(e, names.MetricEndpointFails, end.Failures, name)
 		put(e, names.MetricEndpointLies, end.Lies, name)
 	}
-	for _, call := range c.m.daCalls() {
-		put(e, names.MetricDACalls, call.Answered, call.Method, "answered")
-		put(e, names.MetricDACalls, call.Absent, call.Method, "absent")
-		put(e, names.MetricDACalls, call.Failed, call.Method, "failed")
-		put(e, names.MetricDACallSum, call.Time.Seconds(), call.Method)
+	if pool := c.m.pool(); pool != nil {
+		for _, call := range pool.Calls() {
+			put(e, names.MetricDACalls, call.Answered, call.Method, "answered")
+			put(e, names.MetricDACalls, call.Absent, call.Method, "absent")
+			put(e, names.MetricDACalls, call.Failed, call.Method, "failed")
+			put(e, names.MetricDACallSum, call.Time.Seconds(), call.Method)
+		}
+		e.bounded("da_answers", pool.AnswerBytes(), c.m.in.Setup.Config.DA.AnswerBytes)
 	}
 	put(e, names.MetricDARead, w.Stats.Heights)
 	put(e, names.MetricDARetries, w.Stats.Retries)
@@ -157,7 +160,6 @@ func (c collector) da(e emitter, w daworker.Status) {
 	put(e, names.MetricDAGiven, w.Stats.Evicted, "da_quarantine")
 	e.bounded("da_pending", w.Pending.Bytes, c.m.in.Setup.Config.DAWorker.PendingBytes)
 	e.bounded("da_quarantine", w.Pending.QuarantineBytes, c.m.in.Setup.Config.DAWorker.QuarantineBytes)
-	e.bounded("da_answers", c.m.daAnswers(), c.m.in.Setup.Config.DA.AnswerBytes)
 	e.bounded("da_prefetch", w.Pending.PrefetchBytes, c.m.in.Setup.Config.DAWorker.PrefetchBytes)
 	put(e, names.MetricHeld, w.Pending.HintBytes, "da_hints")
 }

@@ -140,30 +140,20 @@ func (m *monitor) Status(ctx context.Context) rpc.Status {
 	return s
 }
 
-// daCalls is what was asked of DA, as far as the client knows it.
-func (m *monitor) daCalls() []da.Calls {
-	if client, ok := m.in.Client.(interface{ Calls() []da.Calls }); ok {
-		return client.Calls()
-	}
-	return nil
-}
-
-// daAnswers is what answers of DA take now, as far as the client knows it.
-func (m *monitor) daAnswers() int {
-	if client, ok := m.in.Client.(interface{ AnswerBytes() int }); ok {
-		return client.AnswerBytes()
-	}
-	return 0
+// pool is the client of DA where it knows how it does; nil otherwise.
+func (m *monitor) pool() *da.Pool {
+	p, _ := m.in.Client.(*da.Pool)
+	return p
 }
 
 // endpoints is the health of the ways to DA, as far as the client knows it.
 func (m *monitor) endpoints() []rpc.DAEndpoint {
-	client, ok := m.in.Client.(interface{ Endpoints() []da.Endpoint })
-	if !ok {
+	pool := m.pool()
+	if pool == nil {
 		return nil
 	}
 	var out []rpc.DAEndpoint
-	for _, e := range client.Endpoints() {
+	for _, e := range pool.Endpoints() {
 		out = append(out, rpc.DAEndpoint{
 			Address: e.Address, Reading: e.Reading, Posting: e.Posting, Score: e.Score, Head: e.Head, Lag: e.Lag,
 			Latency: e.Latency.Seconds(), Answers: e.Answers, Failures: e.Failures, Lies: e.Lies, LastOK: e.LastOK, Error: e.LastErr,

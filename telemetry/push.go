@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
-	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.uber.org/zap"
 )
 
@@ -73,40 +71,4 @@ func (p *Push) Stop(ctx context.Context) error {
 		p.log.Warn("last metrics not sent", zap.String("endpoint", p.to.Endpoint), zap.Error(err))
 	}
 	return nil
-}
-
-// exemplars is the bridge's producer with the ids of exemplars as OTLP wants them:
-// 16 and 8 bytes. It passes on the hex digits, for which collectors refuse everything.
-type exemplars struct{ sdkmetric.Producer }
-
-// Produce implements sdkmetric.Producer.
-func (e exemplars) Produce(ctx context.Context) ([]metricdata.ScopeMetrics, error) {
-	scopes, err := e.Producer.Produce(ctx)
-	for _, scope := range scopes {
-		for _, m := range scope.Metrics {
-			switch data := m.Data.(type) {
-			case metricdata.Histogram[float64]:
-				for _, p := range data.DataPoints {
-					decodeIDs(p.Exemplars)
-				}
-			case metricdata.Sum[float64]:
-				for _, p := range data.DataPoints {
-					decodeIDs(p.Exemplars)
-				}
-			}
-		}
-	}
-	return scopes, err //nolint:wrapcheck // the SDK's own
-}
-
-func decodeIDs(all []metricdata.Exemplar[float64]) {
-	for i := range all {
-		for _, id := range []*[]byte{&all[i].TraceID, &all[i].SpanID} {
-			raw, err := hex.DecodeString(string(*id))
-			if err != nil {
-				raw = nil // none is better than a wrong one
-			}
-			*id = raw
-		}
-	}
 }

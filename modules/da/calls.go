@@ -66,6 +66,14 @@ func (c *calls) all() []Calls {
 	return out
 }
 
+// counting makes a call and counts it.
+func counting[T any](ctx context.Context, c *calls, method int, call func() (T, error)) (T, error) {
+	begin := time.Now()
+	out, err := call()
+	c.count(ctx, method, begin, err)
+	return out, err
+}
+
 // counted is a client whose calls are counted.
 type counted struct {
 	*Celestia
@@ -75,48 +83,30 @@ type counted struct {
 
 // Head implements Client.
 func (c counted) Head(ctx context.Context) (Head, error) {
-	begin := time.Now()
-	h, err := c.Celestia.Head(ctx)
-	c.calls.count(ctx, callHead, begin, err)
-	return h, err
+	return counting(ctx, c.calls, callHead, func() (Head, error) { return c.Celestia.Head(ctx) })
 }
 
 // HeaderAt implements Client.
 func (c counted) HeaderAt(ctx context.Context, height uint64) (Head, error) {
-	begin := time.Now()
-	h, err := c.Celestia.HeaderAt(ctx, height)
-	c.calls.count(ctx, callHeader, begin, err)
-	return h, err
+	return counting(ctx, c.calls, callHeader, func() (Head, error) { return c.Celestia.HeaderAt(ctx, height) })
 }
 
 // Blobs implements Client.
 func (c counted) Blobs(ctx context.Context, height uint64, namespaces ...Namespace) ([]Blob, error) {
-	begin := time.Now()
-	blobs, err := c.Celestia.Blobs(ctx, height, namespaces...)
-	c.calls.count(ctx, callBlobs, begin, err)
-	return blobs, err
+	return counting(ctx, c.calls, callBlobs, func() ([]Blob, error) { return c.Celestia.Blobs(ctx, height, namespaces...) })
 }
 
 // BlobsAt implements BatchReader.
 func (c counted) BlobsAt(ctx context.Context, heights []uint64, namespaces ...Namespace) ([]Reply, error) {
-	begin := time.Now()
-	replies, err := c.Celestia.BlobsAt(ctx, heights, namespaces...)
-	c.calls.count(ctx, callBatch, begin, err)
-	return replies, err
+	return counting(ctx, c.calls, callBatch, func() ([]Reply, error) { return c.Celestia.BlobsAt(ctx, heights, namespaces...) })
 }
 
 // Submit implements Client.
 func (c counted) Submit(ctx context.Context, ns Namespace, blobs [][]byte) (uint64, error) {
-	begin := time.Now()
-	height, err := c.Celestia.Submit(ctx, ns, blobs)
-	c.calls.count(ctx, callSubmit, begin, err)
-	return height, err
+	return counting(ctx, c.calls, callSubmit, func() (uint64, error) { return c.Celestia.Submit(ctx, ns, blobs) })
 }
 
 // Watch implements Client. The call ends when the stream begins.
 func (c counted) Watch(ctx context.Context) (<-chan uint64, error) {
-	begin := time.Now()
-	heights, err := c.Celestia.Watch(ctx)
-	c.calls.count(ctx, callWatch, begin, err)
-	return heights, err
+	return counting(ctx, c.calls, callWatch, func() (<-chan uint64, error) { return c.Celestia.Watch(ctx) })
 }

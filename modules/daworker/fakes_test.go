@@ -393,3 +393,12 @@ func (e *env) requireAll(t require.TestingT, bs []block.Block) {
 		}
 	}
 }
+
+// ends lets time pass, for all of the chain to be there, and stops.
+func (e *env) ends(t *testing.T, after time.Duration, bs []block.Block, stop func() error) {
+	t.Helper()
+	time.Sleep(after)
+	synctest.Wait()
+	e.requireAll(t, bs)
+	require.NoError(t, stop())
+}

@@ -107,10 +107,7 @@ func TestHintFindsDataNearItsHeader(t *testing.T) {
 			}
 			require.Equal(t, want, e.data.Height(), apart)
 			require.Empty(t, *blamed)
-			time.Sleep(time.Hour)
-			synctest.Wait()
-			e.requireAll(t, bs)
-			require.NoError(t, stop())
+			e.ends(t, time.Hour, bs, stop)
 		})
 	}
 }

@@ -175,10 +175,7 @@ func TestLateClockLosesNothing(t *testing.T) {
 		require.Zero(t, e.headers.Height())
 		require.LessOrEqual(t, e.sink.at(), uint64(1))
 		require.Contains(t, w.Status().WaitingFor, "the time of header 1")
-		time.Sleep(time.Hour)
-		synctest.Wait()
-		e.requireAll(t, bs)
-		require.NoError(t, stop())
+		e.ends(t, time.Hour, bs, stop)
 	})
 }
 

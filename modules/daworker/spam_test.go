@@ -294,10 +294,7 @@ func TestSpam_ADishonestDAStopsTheCursor(t *testing.T) {
 		require.Equal(t, PhaseFailing, s.Phase)
 		require.Contains(t, s.LastErr, "not to be believed")
 		e.da.set(func() { e.da.fail = nil })
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		e.requireAll(t, bs)
-		require.NoError(t, stop())
+		e.ends(t, time.Minute, bs, stop)
 	})
 }
 

@@ -251,10 +251,7 @@ func TestCrashAtEveryCall(t *testing.T) {
 				done = !f.dead
 				e.crash(0, false)
 				_, stop = e.run(t)
-				time.Sleep(time.Second)
-				synctest.Wait()
-				e.requireAll(t, bs)
-				require.NoError(t, stop())
+				e.ends(t, time.Second, bs, stop)
 			})
 			if done {
 				require.Greater(t, at, 20, "the faults were hit")

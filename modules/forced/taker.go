@@ -62,7 +62,7 @@ type Taker struct {
 
 	mu      sync.Mutex
 	book    *book
-	behind  bool // an epoch or more at the start, and not caught up since; or not yet known
+	only    bool // nothing else for now: DA was not asked yet, or an epoch or more was missed and is not caught up with
 	lastErr error
 	saved   Position
 	have    bool // saved is set
@@ -75,7 +75,7 @@ func NewTaker(p Params) *Taker {
 	if p.Log == nil {
 		p.Log = zap.NewNop()
 	}
-	return &Taker{p: p, source: p.source(), book: p.book(true), behind: p.Enabled}
+	return &Taker{p: p, source: p.source(), book: p.book(true), only: p.Enabled}
 }
 
 // Run reads ended epochs until ctx ends. While DA cannot be read nothing is
@@ -160,7 +160,7 @@ func (t *Taker) begin(first bool, to uint64) (next uint64, room bool) {
 	if !first {
 		return next, !t.book.full()
 	}
-	if t.behind = next+t.source.epochs.length <= to+1; t.behind {
+	if t.only = next+t.source.epochs.length <= to+1; t.only {
 		t.p.Log.Info("forced transactions of past epochs are taken first", zap.Uint64("from_da_height", next), zap.Uint64("to_da_height", to))
 	}
 	return next, !t.book.full()
@@ -188,8 +188,8 @@ func (t *Taker) add(ctx context.Context, pages []page) (next uint64, room bool, 
 func (t *Taker) settle(to uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.behind && t.book.next > to && len(t.book.entries) == 0 {
-		t.behind = false
+	if t.only && t.book.next > to && len(t.book.entries) == 0 {
+		t.only = false
 		t.p.Log.Info("all forced transactions of past epochs are taken")
 	}
 }
@@ -261,7 +261,7 @@ func (t *Taker) Take(ctx context.Context, st block.State, most int) (txs [][]byt
 func (t *Taker) Only() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.behind && t.lastErr == nil
+	return t.only && t.lastErr == nil
 }
 
 // Pending reports whether transactions wait for a block.
@@ -277,7 +277,7 @@ func (t *Taker) Stats() TakerStats {
 	defer t.mu.Unlock()
 	s := TakerStats{
 		Enabled: t.p.Enabled, Waiting: len(t.book.entries), Bytes: t.book.bytes, Front: t.book.front(),
-		CatchUp: t.behind && t.lastErr == nil,
+		CatchUp: t.only && t.lastErr == nil,
 	}
 	if t.lastErr != nil {
 		s.Error = t.lastErr.Error()

@@ -191,11 +191,16 @@ func (p *process) producerParams() sequencer.ProducerParams {
 	}
 }
 
-func (p *process) submitter() *sequencer.Submitter {
-	return sequencer.NewSubmitter(sequencer.SubmitterParams{
+// submitter is made of the process; change adjusts that.
+func (p *process) submitter(change ...func(*sequencer.SubmitterParams)) *sequencer.Submitter {
+	sp := sequencer.SubmitterParams{
 		Config: p.cfg, Genesis: p.genesis, Signer: p, Chain: p, Store: p, Headers: headers{p.world}, Data: datas{p.world},
 		Client: p, Namespaces: spaces, Marks: p, Log: p.log,
-	})
+	}
+	for _, f := range change {
+		f(&sp)
+	}
+	return sequencer.NewSubmitter(sp)
 }
 
 var spaces = sequencer.Namespaces{Header: namespace("h"), Data: namespace("d")}

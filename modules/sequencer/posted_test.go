@@ -166,10 +166,7 @@ func TestMarksAreRetried(t *testing.T) {
 		w.grow(4)
 		p := w.process()
 		marks := &flaky{Marks: p, fails: 6}
-		s := sequencer.NewSubmitter(sequencer.SubmitterParams{
-			Config: w.cfg, Genesis: w.genesis, Signer: p, Chain: p, Store: p, Headers: headers{w}, Data: datas{w},
-			Client: p, Namespaces: spaces, Marks: marks, Log: p.log,
-		})
+		s := p.submitter(func(sp *sequencer.SubmitterParams) { sp.Marks = marks })
 		run(t, s.Run)
 		after(time.Minute)
 		w.settled(s)
@@ -198,10 +195,7 @@ func TestConflictOnDAStopsTheSubmitter(t *testing.T) {
 		w := newWorld(t)
 		w.grow(1)
 		p := w.process()
-		s := sequencer.NewSubmitter(sequencer.SubmitterParams{
-			Config: w.cfg, Genesis: w.genesis, Signer: p, Chain: p, Store: p, Headers: headers{w}, Data: datas{w},
-			Client: p, Namespaces: spaces, Marks: refusing{}, Log: p.log,
-		})
+		s := p.submitter(func(sp *sequencer.SubmitterParams) { sp.Marks = refusing{} })
 		require.ErrorIs(t, s.Run(t.Context()), errCrash)
 	})
 }

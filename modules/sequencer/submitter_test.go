@@ -150,10 +150,7 @@ func TestHangingSubmissionIsFoundByLooking(t *testing.T) {
 		w := newWorld(t)
 		w.grow(4)
 		p := w.process()
-		s := sequencer.NewSubmitter(sequencer.SubmitterParams{
-			Config: w.cfg, Genesis: w.genesis, Signer: p, Chain: p, Store: p, Headers: headers{w}, Data: datas{w},
-			Client: cutOff{p}, Namespaces: spaces, Marks: p, Log: p.log,
-		})
+		s := p.submitter(func(sp *sequencer.SubmitterParams) { sp.Client = cutOff{p} })
 		run(t, s.Run)
 		after(5 * time.Minute)
 		w.settled(s)
@@ -180,10 +177,7 @@ func TestSubmissionThatLandsAfterItHung(t *testing.T) {
 		w := newWorld(t)
 		w.grow(4)
 		p := w.process()
-		s := sequencer.NewSubmitter(sequencer.SubmitterParams{
-			Config: w.cfg, Genesis: w.genesis, Signer: p, Chain: p, Store: p, Headers: headers{w}, Data: datas{w},
-			Client: tardy{p, new(sync.Map)}, Namespaces: spaces, Marks: p, Log: p.log,
-		})
+		s := p.submitter(func(sp *sequencer.SubmitterParams) { sp.Client = tardy{p, new(sync.Map)} })
 		run(t, s.Run)
 		after(5 * time.Minute)
 		w.settled(s)
@@ -307,10 +301,7 @@ func TestHeadersAndDataAreIndependent(t *testing.T) {
 		w := newWorld(t)
 		w.grow(10)
 		p := w.process()
-		s := sequencer.NewSubmitter(sequencer.SubmitterParams{
-			Config: w.cfg, Genesis: w.genesis, Signer: p, Chain: p, Store: p, Headers: headers{w}, Data: datas{w},
-			Client: oneSided{p}, Namespaces: spaces, Marks: p, Log: p.log,
-		})
+		s := p.submitter(func(sp *sequencer.SubmitterParams) { sp.Client = oneSided{p} })
 		run(t, s.Run)
 		after(time.Minute)
 		h, d := s.Submitted()
@@ -335,10 +326,7 @@ func TestNoDALayer(t *testing.T) {
 		w := newWorld(t)
 		w.grow(3)
 		p := w.process()
-		s := sequencer.NewSubmitter(sequencer.SubmitterParams{
-			Config: w.cfg, Genesis: w.genesis, Signer: p, Chain: p, Store: p, Headers: headers{w}, Data: datas{w},
-			Client: da.None{}, Namespaces: spaces, Marks: p, Log: p.log,
-		})
+		s := p.submitter(func(sp *sequencer.SubmitterParams) { sp.Client = da.None{} })
 		stop := run(t, s.Run)
 		after(time.Hour)
 		require.Contains(t, s.Stats().Header.WaitingFor, "none is configured")
