@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
@@ -92,7 +93,7 @@ func reason(err error) error {
 func newTx() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
-		Use: "tx KEY=VALUE...", Short: "Send transactions to a node, or force them through DA", Args: cobra.MinimumNArgs(1),
+		Use: "tx KEY=VALUE...", Short: "Send transactions to a node, or force them through DA", Args: arguments(1, math.MaxInt),
 		Long: `Send transactions to the executor of a node. Only a sequencer puts them into blocks.
 
 With --forced they are posted to DA instead, at da.address of the home's config:

@@ -50,7 +50,7 @@ func newEvidence() *cobra.Command {
 func newEvidenceVerify() *cobra.Command {
 	var genesisFile, proposer string
 	cmd := &cobra.Command{
-		Use: "verify FILE", Short: "Verify exported proofs with nothing but the genesis file", Args: cobra.ExactArgs(1),
+		Use: "verify FILE", Short: "Verify exported proofs with nothing but the genesis file", Args: arguments(1, 1),
 		Long: `Verify proofs as 'tandem evidence export' prints them, read from FILE or, when
 that is "-", from standard input. It needs the genesis file of the chain and no
 node: both headers must be of this chain and of one height, differ, and carry

@@ -12,7 +12,7 @@ import (
 func newGraph() *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
-		Use: "graph ROLE", Short: "Print how the parts of a role are connected, in DOT or Mermaid", Args: cobra.ExactArgs(1),
+		Use: "graph ROLE", Short: "Print how the parts of a role are connected, in DOT or Mermaid", Args: arguments(1, 1),
 		ValidArgs: app.RoleNames(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			role, ok := app.RoleByName(args[0])

@@ -28,7 +28,7 @@ func newKeys() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return exportKey(cmd) },
 	}
 	imported := &cobra.Command{
-		Use: "import FILE", Short: "Save an exported private key as the signer key of the home", Args: cobra.ExactArgs(1),
+		Use: "import FILE", Short: "Save an exported private key as the signer key of the home", Args: arguments(1, 1),
 		Long: `Save a private key, 128 hex digits as 'tandem keys export' prints them, as the
 signer key of the home, encrypted with its passphrase. The key is read from FILE,
 or from standard input when that is "-", so that it is in no list of processes.`,

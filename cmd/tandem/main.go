@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.uber.org/dig"
 )
 
@@ -66,7 +67,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errOut)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
@@ -74,18 +75,18 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	if coded, ok := errors.AsType[*exitError](err); ok {
 		code = coded.code
 	}
-	report(errOut, err, code)
+	report(errOut, err, code, cmd.CommandPath())
 	return code
 }
 
 // report prints one line per problem, the cause first: the path through the
 // graph helps nobody at a terminal.
-func report(out io.Writer, err error, code int) {
+func report(out io.Writer, err error, code int, command string) {
 	for line := range strings.Lines(dig.RootCause(err).Error()) {
 		_, _ = fmt.Fprintln(out, "tandem: "+strings.TrimSpace(line))
 	}
 	if code == exitUsage {
-		_, _ = fmt.Fprintln(out, "tandem: see 'tandem --help'")
+		_, _ = fmt.Fprintf(out, "tandem: see '%s --help'\n", command)
 	}
 }
 
@@ -107,6 +108,7 @@ Start with:
 		SilenceUsage:  true,
 	}
 	root.SetVersionTemplate(versionLine())
+	root.SetFlagErrorFunc(wrongFlag)
 	root.PersistentFlags().String("home", defaultHome(), "directory of the node (or TANDEM_HOME)")
 	root.AddCommand(
 		newInit(), newStart(), newDevnet(), newDA(), newStatus(), newPeers(), newEvidence(), newTx(), newKeys(), newConfig(), newLog(), newGraph(), newVersion(),
@@ -120,6 +122,32 @@ func group(use, short string) *cobra.Command {
 }
 
 func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+
+// wrongFlag says what a flag takes, where its value is not that.
+func wrongFlag(_ *cobra.Command, err error) error {
+	wrong, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err
+	}
+	want := map[string]string{
+		"bool": "true or false", "duration": "a duration like 1m30s", "int": "a whole number", "int64": "a whole number",
+		"uint64": "a whole number, not negative", "float64": "a number",
+	}[wrong.GetFlag().Value.Type()]
+	if want == "" {
+		return err
+	}
+	return fmt.Errorf("--%s is %q, want %s", wrong.GetFlag().Name, wrong.GetValue(), want)
+}
+
+// arguments refuses another number of arguments than from least to most.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < least || len(args) > most {
+			return fmt.Errorf("%d arguments, want: %s %s", len(args), cmd.Parent().CommandPath(), cmd.Use)
+		}
+		return nil
+	}
+}
 
 // noCommand refuses a command that does not exist, in one line.
 func noCommand(cmd *cobra.Command, args []string) error {

@@ -41,7 +41,7 @@ process. 'ban' and 'unban' work on the machine of the node only.`
 	bans.Flags().BoolVar(&asJSON, "json", false, "print the answer as JSON")
 	var banFor time.Duration
 	ban := &cobra.Command{
-		Use: "ban ID", Short: "Disconnect a peer and keep it away for a while", Args: cobra.ExactArgs(1),
+		Use: "ban ID", Short: "Disconnect a peer and keep it away for a while", Args: arguments(1, 1),
 		Example: `  tandem peers ban 12D3KooWLcvpWLDSdx94WGaXEdgqstjGA8uSPmMPpwSdwxahyoFh --for 1h`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req := rpc.BanRequest{ID: args[0]}
@@ -56,7 +56,7 @@ process. 'ban' and 'unban' work on the machine of the node only.`
 	}
 	ban.Flags().DurationVar(&banFor, "for", 0, "how long, like 30m (default: p2p.ban_time of the node)")
 	unban := &cobra.Command{
-		Use: "unban ID", Short: "Lift the ban of a peer and clear its score", Args: cobra.ExactArgs(1),
+		Use: "unban ID", Short: "Lift the ban of a peer and clear its score", Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return changePeers(cmd, "/peers/unban", rpc.BanRequest{ID: args[0]}, "no longer banned")
 		},

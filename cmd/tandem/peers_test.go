@@ -56,7 +56,7 @@ func TestPeersCommands(t *testing.T) {
 	require.Equal(t, []string{
 		`POST /peers/ban application/json {"id":"12D3Kone","for":"1h0m0s"}`, `POST /peers/unban application/json {"id":"12D3Kbad"}`,
 	}, asked)
-	fails(t, exitUsage, "accepts 1 arg", "peers", "ban")
+	fails(t, exitUsage, "0 arguments, want: tandem peers ban ID", "peers", "ban")
 	fails(t, exitUsage, "want more than 0", "peers", "ban", "x", "--for", "-1s", "--rpc", node.URL)
 
 	answer.Bans = nil
