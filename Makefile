@@ -27,16 +27,26 @@ OTEL_VIEW   := $(TOOLS)/otel-desktop-viewer-v0.4.1
 VIEWER      := http://127.0.0.1:16686
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race simulate e2e smoke stress lint fmt generate bench figures profile microbench fuzz cover graph jaeger trace trace-test traceview check clean tools
+.PHONY: help build release run test race simulate powercuts e2e smoke stress lint fmt generate bench figures profile microbench fuzz cover graph jaeger trace trace-test traceview check clean tools
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/tandem
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/tandem
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/tandem
+
+release: build ## build what is given away: the static binary and the licences of all that is linked into it
+	@set -eo pipefail; { printf '== Go\n\n'; cat "$$($(GO) env GOROOT)/LICENSE"; \
+	$(GO) list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/tandem | sort -u | \
+	while read -r path version dir; do \
+	  files=$$(find "$$dir" -maxdepth 1 -type f \( -iname 'licen[cs]e*' -o -iname 'copying*' -o -iname 'notice*' \) | LC_ALL=C sort); \
+	  [ -n "$$files" ] || { echo "$$path $$version has no licence file in $$dir" >&2; exit 1; }; \
+	  printf '\n== %s %s\n\n' "$$path" "$$version"; cat $$files; \
+	done; } > bin/THIRD_PARTY_LICENSES
+	@ls -l bin
 
 run: build ## run a whole chain on this machine: DA, sequencer, two followers
-	./$(BIN) devnet $(ARGS)
+	@set -m; ./$(BIN) devnet $(ARGS); exit $$?  # -m: Ctrl-C is for the devnet, and not for make
 
 test: ## run the tests
 	$(GO) test -timeout $(TIMEOUT) ./...
@@ -52,6 +62,9 @@ smoke: build ## run the devnet unattended and check that all nodes agree
 
 simulate: ## run random trouble and attacks in virtual time, SEEDS schedules from SEED on
 	$(GO) test -count=1 -timeout 60m -run '^TestSimulation$$' ./testutil/testnet -sim.seed $(SEED) -sim.runs $(SEEDS)
+
+powercuts: ## cut the power of nodes in virtual time, SEEDS times from SEED on
+	$(GO) test -count=1 -timeout 60m -run '^TestPowerCuts$$' ./testutil/testnet -power.seed $(SEED) -power.runs $(SEEDS)
 
 stress: ## run the tests of the concurrent packages COUNT times in random order
 	$(GO) test -race -short -count=$(COUNT) -shuffle=on -failfast -timeout 0 $(CONCURRENT)
@@ -100,8 +113,8 @@ jaeger: $(JAEGER) ## start Jaeger on loopback: OTLP on 4317 and 4318, API and vi
 	$(JAEGER) --config telemetry/deploy/jaeger.yaml
 
 trace: build $(JAEGER) ## run the devnet with tracing on, and Jaeger; prints the URL of a trace
-	@mkdir -p $(CACHE); $(JAEGER) --config telemetry/deploy/jaeger.yaml > $(CACHE)/jaeger.log 2>&1 & pid=$$!; \
-	trap 'kill $$pid 2>/dev/null; wait $$pid' EXIT; \
+	@mkdir -p $(CACHE); set -m; $(JAEGER) --config telemetry/deploy/jaeger.yaml > $(CACHE)/jaeger.log 2>&1 & pid=$$!; \
+	trap '{ kill $$pid; wait $$pid; } 2>/dev/null' EXIT; \
 	./$(BIN) devnet --dir $(CACHE)/trace --fresh --tracing.endpoint 127.0.0.1:4317 --tracing.viewer $(VIEWER) $(ARGS)
 
 trace-test: build $(JAEGER) ## read traces back from Jaeger, look at the viewer where there is a chromium

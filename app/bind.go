@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path/filepath"
@@ -27,6 +28,7 @@ import (
 	"github.com/tandem-node/tandem/modules/sequencer"
 	"github.com/tandem-node/tandem/modules/syncer"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 // The two stores everybody shares.
@@ -55,27 +57,34 @@ func bindings(r Role) fx.Option {
 		func(s Data) pipeline.Data { return s },
 		newAnnouncer,
 		func(c Config) pipeline.Config { return c.pipeline(r) },
+		func(c Config) pipeline.ExecutorName { return pipeline.ExecutorName(c.Execution.Name) },
 		func(s Headers) syncer.Source[*block.SignedHeader] { return s },
 		func(s Data) syncer.Source[*block.Data] { return s },
 		func(p *pipeline.Pipeline) syncer.Sink { return p },
-		peerParams, headerParams, dataParams, workerParams, newMonitor, serverParams, progressParams, refereeParams,
+		peerParams, headerParams, dataParams, daParams, workerParams, newMonitor, serverParams, progressParams, refereeParams,
 	)
 	switch {
 	case r.Produces():
 		return fx.Options(common, executorBindings(), fx.Provide(
-			func(s Setup) sequencer.Signer { return s.Signer },
+			openSigner, func(s sequencer.Signer, own Setup) pipeline.Ahead { return own.Signer.Note },
 			func(p *pipeline.Pipeline, h *exchange.Exchange[*block.SignedHeader]) sequencer.Chain {
 				return producerChain{p, h}
 			},
 			newElsewhere,
+			func(w *daworker.Worker) func() sequencer.DATime {
+				return func() sequencer.DATime {
+					head := w.Status().Head
+					return sequencer.DATime{Height: head.Height, Time: head.Time}
+				}
+			},
 			func(s *chainstore.Store) sequencer.Store { return s },
 			func(s Headers) sequencer.Reader[*block.SignedHeader] { return s },
 			func(s Data) sequencer.Reader[*block.Data] { return s },
 			func(e execution.Executor) sequencer.Executor { return e },
-			func(p *pipeline.Pipeline) sequencer.Marks { return p },
 			func(h *exchange.Exchange[*block.SignedHeader], d *exchange.Exchange[*block.Data]) sequencer.Broadcaster {
 				return broadcaster{h, d}
 			},
+			func() syncer.Hold { return nil },
 			func(s Setup) sequencer.Namespaces {
 				header, data := s.namespaces()
 				return sequencer.Namespaces{Header: header, Data: data}
@@ -86,23 +95,38 @@ func bindings(r Role) fx.Option {
 			},
 		))
 	case r.Executes():
-		return fx.Options(common, executorBindings(), fx.Provide(
+		return fx.Options(common, executorBindings(), noSigner(), fx.Provide(
 			forcedParams, func(s *chainstore.Store, p *pipeline.Pipeline) forced.Followed { return followed{s, p} },
+			func(w *forced.Watcher) syncer.Hold { return w.Held },
 			func(e execution.Executor, w *forced.Watcher, d *exchange.Exchange[*block.Data]) extras {
 				return extras{DataEx: d, Watcher: w, Executor: e}
 			},
 		))
 	default:
-		return fx.Options(common, fx.Provide(
+		return fx.Options(common, noSigner(), fx.Provide(
 			func() pipeline.Executor { return pipeline.NoExecutor{} },
 			func() extras { return extras{} },
 		))
 	}
 }
 
+// openSigner opens the proposer's key before anything asks it what it has signed.
+func openSigner(lc fx.Lifecycle, s Setup) sequencer.Signer {
+	lc.Append(fx.StartStopHook(s.Signer.Open, s.Signer.Close))
+	return s.Signer
+}
+
+// noSigner is for roles that sign nothing: what their executor has beyond the
+// applied blocks was not signed here.
+func noSigner() fx.Option {
+	return fx.Provide(func() pipeline.Ahead { return func(context.Context, uint64) error { return nil } })
+}
+
+func executionDir(home string) string { return filepath.Join(home, "data", "execution") }
+
 func executorBindings() fx.Option {
 	return fx.Provide(
-		func(s Setup) execution.Dir { return execution.Dir(filepath.Join(s.Home, "data", "execution")) },
+		func(s Setup) execution.Dir { return execution.Dir(executionDir(s.Home)) },
 		func(e execution.Executor) pipeline.Executor { return e },
 	)
 }
@@ -123,10 +147,10 @@ func (s Setup) namespaces() (header, data da.Namespace) {
 	return da.NamespaceOf(names.Header), da.NamespaceOf(names.Data)
 }
 
-func peerParams(s Setup, c p2p.Config, o p2p.Options) p2p.Params {
+func peerParams(s Setup, c p2p.Config, o p2p.Options, b *problems.Board) p2p.Params {
 	return p2p.Params{
 		Config: c, ChainID: s.Genesis.ChainID, Key: s.NodeKey, UserAgent: "tandem/" + s.Version, Options: o,
-		ChainProtocol: exchange.HeaderProtocol(s.Genesis.ChainID), Log: s.Log.Named("p2p"),
+		ChainProtocol: exchange.HeaderProtocol(s.Genesis.ChainID), Topics: exchange.Topics(s.Genesis.ChainID), Problems: b, Log: s.Log.Named("p2p"),
 	}
 }
 
@@ -149,7 +173,7 @@ type exchangeIn struct {
 func headerParams(in exchangeIn) exchange.HeaderParams {
 	log := in.Setup.Log.Named("exchange")
 	return exchange.HeaderParams{
-		Network: in.Network, Store: in.Headers, Genesis: in.Setup.Genesis, Proposers: in.Pipeline,
+		Network: in.Network, Store: in.Headers, Genesis: in.Setup.Genesis, Proposers: in.Pipeline, Refuted: in.Pipeline.Refuted,
 		Hint: in.Store.HeaderHint, Now: time.Now, Config: in.Config, Log: log, Tracer: in.Tracer,
 		Blame: blame(in.Network),
 		Hinted: func(h *block.SignedHeader, from peer.ID) {
@@ -193,6 +217,29 @@ func blameHint(n *p2p.Node) func(string, error) {
 	}
 }
 
+// daKeeper keeps the identity of the DA layer in the store that has the cursor.
+type daKeeper struct {
+	*chainstore.Store
+
+	forced bool
+}
+
+// MoveDA implements da.Keeper.
+func (k daKeeper) MoveDA(record []byte) error {
+	if k.forced {
+		return errors.New("da.identity names another DA layer than the one this home was synced from, " +
+			"and a chain with namespaces.forced cannot move: the order of its forced transactions follows from DA heights")
+	}
+	return k.Store.MoveDA(record, sequencer.MetaKeys()...)
+}
+
+func daParams(s Setup, c da.Config, store *chainstore.Store, board *problems.Board) da.Params {
+	return da.Params{
+		Config: c, Keeper: daKeeper{store, s.Config.Namespaces.Forced != ""}, Start: s.Genesis.DAStartHeight,
+		Board: board, Log: s.Log.Named("da"),
+	}
+}
+
 type workerIn struct {
 	fx.In
 
@@ -204,14 +251,17 @@ type workerIn struct {
 	Headers  Headers
 	Data     Data
 	Pipeline *pipeline.Pipeline
+	Problems *problems.Board
 	Tracer   *blocktrace.Tracer
 }
 
 func workerParams(in workerIn) daworker.Params {
+	names := in.Setup.Config.Namespaces.Of(in.Setup.Genesis.ChainID)
 	header, data := in.Setup.namespaces()
 	p := daworker.Params{
 		Client: in.Client, Genesis: in.Setup.Genesis, HeaderNS: header, DataNS: data, Headers: in.Headers,
-		Sink: in.Pipeline, Proposers: in.Pipeline, Cursor: in.Store.DACursor,
+		Sink: in.Pipeline, Proposers: in.Pipeline, Refuted: in.Pipeline.Refuted, DA: in.Store.DA, Marks: followed{in.Store, in.Pipeline},
+		Problems: in.Problems, HeaderName: names.Header, DataName: names.Data,
 		LocalCtx: func(ctx context.Context) context.Context { return instrumented.WithSource(ctx, notifier.Local) },
 		Blame:    blameHint(in.Network),
 		Config:   in.Config, Log: in.Setup.Log.Named("daworker"), Tracer: in.Tracer, Now: time.Now,
@@ -279,7 +329,12 @@ func (c producerChain) Ahead() uint64 { return c.peers.Vouched() }
 func (c producerChain) State() block.State { return c.Snapshot().State }
 
 // Busy says what keeps the chain from taking blocks.
-func (c producerChain) Busy() string { return replayText(c.Replay()) }
+func (c producerChain) Busy() string {
+	if err := c.Conflicts().Halted; err != nil {
+		return err.Error()
+	}
+	return cmp.Or(replayText(c.Replay()), c.Disputed())
+}
 
 // broadcaster gossips both halves of a block.
 type broadcaster struct {

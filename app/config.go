@@ -163,7 +163,7 @@ func (c Config) validateSelf() error {
 // In returns the config with relative paths made absolute below home.
 func (c Config) In(home string) Config {
 	for _, p := range []*string{
-		&c.GenesisFile, &c.Signer.KeyFile, &c.Signer.NodeKeyFile, &c.DB.Path,
+		&c.GenesisFile, &c.Signer.KeyFile, &c.Signer.NodeKeyFile, &c.Signer.StateFile, &c.DB.Path,
 	} {
 		*p = below(home, *p)
 	}

@@ -33,8 +33,7 @@ func TestTemplateIsTheDefaults(t *testing.T) {
 	docs := app.KeyDocs()
 	for key, origin := range loaded.Origin {
 		require.Equal(t, "file", origin, "%s is missing in config.yaml", key)
-		_, ok := docs[key]
-		require.True(t, ok, key)
+		require.NotEmpty(t, docs[key], key)
 	}
 	require.Len(t, docs, len(loaded.Origin))
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -30,13 +32,15 @@ type DevnetParams struct {
 	DATime    time.Duration
 	LogTo     io.Writer
 	LogLevel  string
+	// FixedPorts takes the usual ports as far as they are free, instead of any.
+	FixedPorts bool
 	// Tracing is host:port of an OTLP collector (gRPC); empty traces nothing unless
 	// the config file of a node says so.
 	Tracing string
 }
 
 // Devnet is a whole chain in one process: a DA node, a sequencer and two
-// followers, on free loopback ports.
+// followers, on loopback ports.
 type Devnet struct {
 	p        DevnetParams
 	da       *da.Server
@@ -66,6 +70,12 @@ type DevNode struct {
 const devnetPassphrase = "devnet"
 
 const devnetChain = "devnet"
+
+// The usual ports of the first node; those of the others follow.
+const (
+	usualAPI = 7331
+	usualP2P = 7676
+)
 
 // StartDevnet starts everything. What was started is stopped when a part fails.
 func StartDevnet(ctx context.Context, p DevnetParams) (*Devnet, error) {
@@ -115,7 +125,8 @@ func texts(n *p2p.Node) []string {
 
 func (d *Devnet) startDA(ctx context.Context) error {
 	c := da.DefaultServer()
-	c.Listen, c.Dir, c.BlockTime = "127.0.0.1:0", filepath.Join(d.p.Dir, "da"), d.p.DATime
+	const usual = 26658
+	c.Listen, c.Dir, c.BlockTime = "127.0.0.1:"+d.port(ctx, usual), filepath.Join(d.p.Dir, "da"), d.p.DATime
 	var err error
 	if d.da, err = da.NewServer(c, zap.NewNop()); err != nil {
 		return fmt.Errorf("local DA: %w", err)
@@ -130,6 +141,21 @@ func (d *Devnet) startDA(ctx context.Context) error {
 		d.daErr = d.da.Run(run)
 	}()
 	return nil
+}
+
+// port returns a port to listen on: the usual one if it is wanted and free, else 0.
+func (d *Devnet) port(ctx context.Context, usual int) string {
+	const anyPort = "0"
+	if !d.p.FixedPorts {
+		return anyPort
+	}
+	port := strconv.Itoa(usual)
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:"+port)
+	if err != nil {
+		return anyPort
+	}
+	_ = l.Close()
+	return port
 }
 
 // initSequencer makes the chain at the first run and reads it at later ones.
@@ -178,8 +204,8 @@ func (d *Devnet) startNode(ctx context.Context, spec devSpec) (*DevNode, error) 
 	// Whatever was written into the file at the first run, ports and addresses
 	// are of this run.
 	env := []string{
-		EnvName("da.address") + "=" + d.da.URL(), EnvName("rpc.address") + "=127.0.0.1:0",
-		EnvName("p2p.listen_addresses") + "=/ip4/127.0.0.1/tcp/0", EnvName("log.level") + "=" + d.p.LogLevel,
+		EnvName("da.address") + "=" + d.da.URL(), EnvName("rpc.address") + "=127.0.0.1:" + d.port(ctx, usualAPI+len(d.Nodes)),
+		EnvName("p2p.listen_addresses") + "=/ip4/127.0.0.1/tcp/" + d.port(ctx, usualP2P+len(d.Nodes)), EnvName("log.level") + "=" + d.p.LogLevel,
 		EnvName("sequencer.block_time") + "=" + d.p.BlockTime.String(),
 	}
 	if d.p.Tracing != "" {
@@ -201,7 +227,8 @@ func (d *Devnet) startNode(ctx context.Context, spec devSpec) (*DevNode, error) 
 	n.app = fx.New(Node(setup, fx.Populate(&n.Server, &n.network, &n.Store, &n.Pipeline),
 		fx.Invoke(func(m *monitor) { n.Status = m.Status })))
 	if err := n.app.Start(ctx); err != nil {
-		return nil, fmt.Errorf("%s: %w", spec.name, errors.Join(err, setup.Tracing.Shutdown(ctx)))
+		setup.EndTracing(ctx)
+		return nil, fmt.Errorf("%s: %w", spec.name, err)
 	}
 	d.Nodes = append(d.Nodes, n)
 	return n, nil
@@ -261,7 +288,7 @@ func (d *Devnet) Stop(ctx context.Context) error {
 			if err := n.app.Stop(ctx); err != nil {
 				errs[i] = fmt.Errorf("stop %s: %w", n.Name, err)
 			}
-			errs[i] = errors.Join(errs[i], n.Setup.Tracing.Shutdown(ctx))
+			n.Setup.EndTracing(ctx)
 		})
 	}
 	stops.Wait()

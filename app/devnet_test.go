@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -84,6 +85,20 @@ func TestDevnetStartsOver(t *testing.T) {
 	require.NoError(t, err)
 	stopDevnet(t, d)
 	require.NoFileExists(t, filepath.Join(dir, "old"))
+}
+
+// A collector that takes connections and never answers neither delays the stop nor
+// makes it an error.
+func TestDevnetStopsWithCollectorThatHangs(t *testing.T) {
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, l.Close()) })
+	d, err := app.StartDevnet(t.Context(), app.DevnetParams{
+		Dir: t.TempDir(), Version: "test", BlockTime: blockTime, DATime: daTime, LogTo: io.Discard, LogLevel: "error", Tracing: l.Addr().String(),
+	})
+	require.NoError(t, err)
+	awaitFinal(t, d, 1)
+	stopDevnet(t, d)
 }
 
 // TestDevnetStopsWhatItStarted when a later part cannot start.

@@ -32,9 +32,11 @@ func (m *monitor) conflicts(ctx context.Context) *rpc.Conflicts {
 	}
 	last := slices.MaxFunc(all, func(a, b block.Evidence) int { return a.Second.At.Compare(b.Second.At) })
 	out.Last = &rpc.Conflict{
-		Height: last.Height(), At: last.Second.At,
-		First: last.First.Header.Digest().String(), FirstSource: last.First.Source.String(), FirstDA: last.First.DAHeight,
+		Kind: last.Kind(), Height: last.Height(), At: last.Second.At,
 		Second: last.Second.Header.Digest().String(), SecondSource: last.Second.Source.String(), SecondDA: last.Second.DAHeight,
+	}
+	if last.Refuted == nil {
+		out.Last.First, out.Last.FirstSource, out.Last.FirstDA = last.First.Header.Digest().String(), last.First.Source.String(), last.First.DAHeight
 	}
 	return out
 }

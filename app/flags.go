@@ -1,10 +1,9 @@
 package app
 
 import (
+	"reflect"
 	"time"
 
-	"github.com/knadh/koanf/providers/structs"
-	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
 )
 
@@ -13,9 +12,9 @@ import (
 func Flags() *pflag.FlagSet {
 	flags := pflag.NewFlagSet("config", pflag.ContinueOnError)
 	flags.SortFlags = false
-	k := koanf.New(".")
-	if err := k.Load(structs.Provider(Default(), "koanf"), nil); err != nil {
-		return flags // cannot happen: a struct always loads
+	k, err := defaults()
+	if err != nil {
+		return flags // cannot happen: a struct always decodes
 	}
 	docs := KeyDocs()
 	for _, key := range k.Keys() {
@@ -25,6 +24,11 @@ func Flags() *pflag.FlagSet {
 }
 
 func addFlag(flags *pflag.FlagSet, key string, value any, doc string) {
+	if isSize(key) {
+		size := sizeValue(reflect.ValueOf(value).Int())
+		flags.Var(&size, key, doc)
+		return
+	}
 	switch v := value.(type) {
 	case bool:
 		flags.Bool(key, v, doc)

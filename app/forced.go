@@ -17,6 +17,7 @@ import (
 	"github.com/tandem-node/tandem/modules/pipeline"
 	"github.com/tandem-node/tandem/modules/rpc"
 	"github.com/tandem-node/tandem/modules/sequencer"
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 type forcedIn struct {
@@ -29,6 +30,7 @@ type forcedIn struct {
 	Data     Data
 	Pipeline *pipeline.Pipeline
 	Executor execution.Executor
+	Problems *problems.Board
 }
 
 func forcedParams(in forcedIn) forced.Params {
@@ -36,8 +38,8 @@ func forcedParams(in forcedIn) forced.Params {
 	return forced.Params{
 		Client: in.Client, Namespace: da.NamespaceOf(name), Enabled: name != "", Genesis: in.Setup.Genesis,
 		Chain: madeBlocks{in.Headers, in.Data}, Applied: func() uint64 { return in.Pipeline.Snapshot().Applied() },
-		Meta: in.Store, Valid: filterOf(in.Executor), Config: in.Setup.Config.Forced,
-		Poll: in.Setup.Config.DAWorker.PollInterval, Log: in.Setup.Log.Named("forced"),
+		Meta: in.Store, Evidence: in.Store, Executor: in.Setup.Config.Execution.Name, Valid: filterOf(in.Executor), Config: in.Setup.Config.Forced,
+		Poll: da.BlockTimeOf(in.Client, in.Setup.Config.DAWorker.PollInterval), Problems: in.Problems, Log: in.Setup.Log.Named("forced"),
 	}
 }
 
@@ -92,23 +94,26 @@ func stored[H any](items []H, err error) ([]H, error) {
 	return items, err
 }
 
-// followed is how far a follower is.
+// followed is how far a node is, on DA too.
 type followed struct {
 	*chainstore.Store
 	pipeline *pipeline.Pipeline
 }
 
-// Applied implements forced.Followed.
+// DAScanned implements forced.Followed.
+func (f followed) DAScanned() uint64 { return f.Store.DA().Scanned }
+
+// Applied implements forced.Followed and daworker.Marks.
 func (f followed) Applied() uint64 { return f.pipeline.Snapshot().Applied() }
 
-// Final implements forced.Followed. It is what was published, not what the store
+// Final implements forced.Followed and daworker.Marks. It is what was published, not what the store
 // may already have.
 func (f followed) Final() uint64 { return f.pipeline.Snapshot().Final }
 
 // Changed implements forced.Followed.
 func (f followed) Changed() <-chan struct{} { return f.pipeline.Changed() }
 
-// Inclusion implements forced.Followed.
+// Inclusion implements forced.Followed and daworker.Marks.
 func (f followed) Inclusion(ctx context.Context, height uint64) (block.Included, error) {
 	in, err := f.Store.Inclusion(ctx, height)
 	if errors.Is(err, header.ErrNotFound) {
@@ -147,29 +152,52 @@ func (e extras) forcedBytes() int {
 	return n
 }
 
-// Force posts transactions to the forced namespace of the chain a config is for, and
-// returns where they are and after which DA height the sequencer has to take them.
-func Force(ctx context.Context, c Config, txs [][]byte) (daHeight, due uint64, err error) {
-	g, err := loadGenesis(c.GenesisFile)
+// CheckForced returns the genesis of the chain a config is for, and refuses a config
+// with which nothing can be forced.
+func CheckForced(c Config) (block.Genesis, error) {
 	switch {
-	case err != nil:
-		return 0, 0, err
 	case c.Namespaces.Forced == "":
-		return 0, 0, errors.New("namespaces.forced is empty, want the name the chain's nodes use: without it nothing can be forced")
+		return block.Genesis{}, errors.New("namespaces.forced is empty, want the name the chain's nodes use: without it nothing can be forced")
+	case len(c.DA.Addresses) == 0:
+		return block.Genesis{}, errors.New("da.address is empty, want the URL of a DA node to post to")
 	}
+	return loadGenesis(c.GenesisFile)
+}
+
+// Force posts transactions to the forced namespace of the chain g, and returns where
+// they are and after which DA height the sequencer has to take them.
+func Force(ctx context.Context, c Config, g block.Genesis, txs [][]byte) (daHeight, due uint64, err error) {
 	for _, tx := range txs {
 		if len(tx) == 0 || len(tx) > block.MaxForcedTxBytes {
 			return 0, 0, fmt.Errorf("a transaction has %d bytes, want 1 to %d", len(tx), block.MaxForcedTxBytes)
 		}
 	}
-	var client da.Client
-	a := fx.New(fx.NopLogger, fx.Supply(c.DA, zap.NewNop()), da.Module(), fx.Populate(&client))
-	if err := a.Start(ctx); err != nil {
-		return 0, 0, fmt.Errorf("da: %w", err)
-	}
-	defer func() { err = errors.Join(err, a.Stop(context.WithoutCancel(ctx))) }()
-	if daHeight, err = client.Submit(ctx, da.NamespaceOf(c.Namespaces.Forced), txs); err != nil {
+	err = withDA(ctx, c.DA, func(client da.Client) error {
+		daHeight, err = client.Submit(ctx, da.NamespaceOf(c.Namespaces.Forced), txs)
+		return err //nolint:wrapcheck // below
+	})
+	if err != nil {
 		return 0, 0, fmt.Errorf("post to da: %w", err)
 	}
 	return daHeight, forced.EpochEnd(g, daHeight), nil
+}
+
+// DAHead asks the DA layer of a config for its head.
+func DAHead(ctx context.Context, c da.Config) (head da.Head, err error) {
+	err = withDA(ctx, c, func(client da.Client) error {
+		head, err = client.Head(ctx)
+		return err //nolint:wrapcheck // the caller says what for
+	})
+	return head, err
+}
+
+// withDA runs do with a client of the DA layer, outside of a node.
+func withDA(ctx context.Context, c da.Config, do func(da.Client) error) (err error) {
+	var client da.Client
+	a := fx.New(fx.NopLogger, fx.Supply(da.Params{Config: c, Log: zap.NewNop()}), da.Module(), fx.Populate(&client))
+	if err := a.Start(ctx); err != nil {
+		return fmt.Errorf("da: %w", err)
+	}
+	defer func() { err = errors.Join(err, a.Stop(context.WithoutCancel(ctx))) }()
+	return do(client)
 }

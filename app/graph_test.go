@@ -35,7 +35,7 @@ func setup(t *testing.T, role app.Role) app.Setup {
 	require.NoError(t, err)
 	return app.Setup{
 		Role: role, Home: t.TempDir(), Version: "test", Config: c, Genesis: testutil.NewChain("c").Genesis,
-		NodeKey: key, Signer: signer.NewLocal(testutil.Key("proposer")), Log: zap.NewNop(), Tracing: tracing, Metrics: metrics,
+		NodeKey: key, Signer: signer.NewGuarded(signer.NewLocal(testutil.Key("proposer")), filepath.Join(t.TempDir(), "state"), "graph"), Log: zap.NewNop(), Tracing: tracing, Metrics: metrics,
 	}
 }
 

@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/tandem-node/tandem/modules/rpc"
 	"github.com/tandem-node/tandem/modules/sequencer"
 	"github.com/tandem-node/tandem/modules/syncer"
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 const (
@@ -33,9 +35,21 @@ type waits struct {
 	Lies     uint64 // bad headers that peers sent
 }
 
-// waitingFor names the one reason for no progress, the most certain first. It is
-// empty when the node has all there is, and while it moves.
+// waitingFor names the one reason for no progress, the most certain first: a decision
+// to wait, since what parts report beside it follows from it. It is empty when the
+// node has all there is, and while it moves.
 func waitingFor(s rpc.Status, w waits) string {
+	if i := slices.IndexFunc(s.Problems, waitsOnPurpose); i >= 0 {
+		return s.Problems[i].Reason
+	}
+	if reason := blockedOn(s, w); reason != "" || len(s.Problems) == 0 {
+		return reason
+	}
+	return s.Problems[0].Reason
+}
+
+// blockedOn is waitingFor as the parts on a block's path report it.
+func blockedOn(s rpc.Status, w waits) string {
 	switch {
 	case w.Replay != "":
 		return w.Replay
@@ -56,7 +70,7 @@ func waitingFor(s rpc.Status, w waits) string {
 		return fmt.Sprintf("DA heights %d to %d to be read", s.DA.Cursor, s.DA.Head)
 	case s.DA.Error != "" && s.Lag.Final > 0:
 		return "DA, to make blocks final: " + s.DA.Error
-	case s.Heads.Applied == 0:
+	case s.Heads.Applied == 0 && len(s.Problems) == 0:
 		return w.first()
 	}
 	return ""
@@ -82,8 +96,8 @@ func (w waits) sequencer() string {
 		return w.Producer
 	}
 	for _, lane := range w.Lanes {
-		if lane.WaitingFor != "" && lane.LastError != "" {
-			return lane.WaitingFor + ": " + lane.LastError
+		if lane.Held != "" {
+			return lane.Held
 		}
 	}
 	return ""
@@ -139,7 +153,10 @@ func daBehind(d rpc.DA) uint64 {
 // is for how long the next block was known of and not applied.
 func ready(s rpc.Status, stalled time.Duration) rpc.Readiness {
 	q := s.Sequencer
+	unready := slices.IndexFunc(s.Problems, func(p rpc.Problem) bool { return p.Unready })
 	switch {
+	case unready >= 0:
+		return notReady("%s", s.Problems[unready].Reason)
 	case s.Replay != nil:
 		return notReady("replaying blocks the executor lacks: block %d of %d", s.Replay.At, s.Replay.To)
 	case s.Heads.Applied == 0:
@@ -204,6 +221,15 @@ func serviced(loops []loop) error {
 		}
 	}
 	return nil
+}
+
+// waitsOnPurpose reports whether a problem means that the node has decided to apply no
+// blocks: it waits for its clock, for DA's word on a refuted block, for a forced
+// transaction. To start it again, which is what follows from a failed liveness, does
+// not help.
+func waitsOnPurpose(p rpc.Problem) bool {
+	kind := problems.Kind(p.Kind)
+	return p.Unready && (kind == problems.Clock || kind == problems.Refuted || kind == problems.Forced)
 }
 
 // live decides whether a node still does its work. stalled is for how long the

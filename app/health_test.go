@@ -136,8 +136,8 @@ func TestWaitingFor(t *testing.T) {
 		"production":                {producing, nil, waits{Producer: "the genesis start time"}, "the genesis start time"},
 		"production goes on":        {producing, []func(*rpc.Status){noPeers, daFails}, waits{}, ""},
 		"posting":                   {producing, nil, waits{Lanes: []sequencer.LaneStats{{WaitingFor: "the DA layer"}, {}}}, ""},
-		"posting fails":             {producing, nil, waits{Lanes: []sequencer.LaneStats{{}, {WaitingFor: "the DA layer", LastError: "connection refused"}}}, "the DA layer: connection refused"},
-		"production before posting": {producing, nil, waits{Producer: "DA to take the blocks that wait", Lanes: []sequencer.LaneStats{{WaitingFor: "x", LastError: "y"}}}, "DA to take the blocks that wait"},
+		"posting fails":             {producing, nil, waits{Lanes: []sequencer.LaneStats{{}, {Held: "the DA layer: connection refused"}}}, "the DA layer: connection refused"},
+		"production before posting": {producing, nil, waits{Producer: "DA to take the blocks that wait", Lanes: []sequencer.LaneStats{{Held: "x"}}}, "DA to take the blocks that wait"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := tc.of()

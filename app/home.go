@@ -2,6 +2,7 @@ package app
 
 import (
 	"cmp"
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -9,9 +10,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/modules/da"
 	"github.com/tandem-node/tandem/modules/signer"
 )
 
@@ -66,6 +69,9 @@ func Init(p InitParams) (block.Genesis, error) {
 	if err := os.WriteFile(filepath.Join(p.Home, ConfigFile), []byte(files.config), 0o600); err != nil {
 		return block.Genesis{}, fmt.Errorf("write config: %w", err)
 	}
+	if err := os.WriteFile(filepath.Join(p.Home, ReferenceFile), []byte(RenderReference()), 0o600); err != nil {
+		return block.Genesis{}, fmt.Errorf("write reference: %w", err)
+	}
 	return files.genesis, nil
 }
 
@@ -82,7 +88,7 @@ func (p InitParams) files() (homeFiles, error) {
 	maps.Copy(values, p.Overrides)
 	var f homeFiles
 	var err error
-	if f.config, err = RenderConfig(values); err != nil {
+	if f.config, err = RenderChanges(values); err != nil {
 		return homeFiles{}, err
 	}
 	if err := CheckConfig(f.config, p.Env); err != nil {
@@ -97,6 +103,29 @@ func (p InitParams) files() (homeFiles, error) {
 	}
 	f.genesis = p.genesis(signer.NewLocal(f.key).Address())
 	return f, f.genesis.Validate()
+}
+
+// StartHeight returns the DA height at which a chain that is made now begins: the
+// head of DA. It waits for a DA node that is just starting.
+func StartHeight(ctx context.Context, c da.Config) (uint64, error) {
+	const most, pause = 10 * time.Second, 200 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	for {
+		head, err := DAHead(ctx, c)
+		if err == nil {
+			return max(head.Height, 1), nil
+		}
+		if errors.Is(err, da.ErrAuth) {
+			cancel() // waiting does not help
+		}
+		select {
+		case <-ctx.Done():
+			return 0, fmt.Errorf("the DA layer at %s does not say where a new chain begins (%w): start it, or give --da-start-height",
+				WithoutSecrets(strings.Join(c.Addresses, ", ")), err)
+		case <-time.After(pause):
+		}
+	}
 }
 
 func (p InitParams) genesis(proposer block.Hash) block.Genesis {

@@ -24,6 +24,7 @@ func allowed() map[string][]string {
 		"modules/da":               {},
 		"modules/progress":         {},
 		"modules/profiling":        {},
+		"modules/internal/durable": {},
 		"modules/internal/fxrun":   {},
 		"modules/internal/httprun": {},
 		"modules/signer":           {"modules/block"},
@@ -37,6 +38,7 @@ func allowed() map[string][]string {
 		"modules/execution":        {"modules/block", "modules/leveldb"},
 		"modules/forced":           {"modules/block", "modules/da"},
 		"modules/sequencer":        {"modules/block", "modules/da"},
+		"modules/repair":           {"modules/block", "modules/chainstore", "modules/execution", "modules/leveldb", "modules/pipeline"},
 		"modules/rpc":              {"modules/block", "modules/rpc/evnodev1", "modules/rpc/evnodev1/evnodev1connect"},
 	}
 }

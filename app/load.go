@@ -3,17 +3,17 @@ package app
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/knadh/koanf/parsers/yaml"
-	"github.com/knadh/koanf/providers/file"
-	"github.com/knadh/koanf/providers/structs"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
 )
@@ -24,6 +24,9 @@ const EnvPrefix = "TANDEM_"
 
 // ConfigFile is where the config lies below a home.
 const ConfigFile = "config/tandem.yaml"
+
+// ReferenceFile is where 'tandem init' explains all keys, below a home.
+const ReferenceFile = "config/reference.yaml"
 
 const maxConfigBytes = 1 << 20
 
@@ -71,10 +74,11 @@ func CheckConfig(text string, env []string) error {
 }
 
 func newLoader() (*loader, error) {
-	l := &loader{k: koanf.New("."), origin: map[string]string{}}
-	if err := l.k.Load(structs.Provider(Default(), "koanf"), nil); err != nil {
-		return nil, fmt.Errorf("config defaults: %w", err)
+	k, err := defaults()
+	if err != nil {
+		return nil, err
 	}
+	l := &loader{k: k, origin: map[string]string{}}
 	l.known = l.k.Keys()
 	for _, key := range l.known {
 		l.origin[key] = "default"
@@ -113,7 +117,29 @@ func (l *loader) file(path string) {
 		l.problem("%s: has %d bytes, want at most %d", path, info.Size(), maxConfigBytes)
 		return
 	}
-	l.yaml(path, file.Provider(path))
+	text, err := os.ReadFile(path) //nolint:gosec // the config file of whoever runs the node
+	if err != nil {
+		l.problem("%s: %w", path, err)
+		return
+	}
+	l.yaml(path, given(text))
+}
+
+// defaults returns the value of every key that nobody sets.
+func defaults() (*koanf.Koanf, error) {
+	var parts map[string]any
+	d, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{Result: &parts, TagName: "koanf"})
+	if err == nil {
+		err = d.Decode(Default())
+	}
+	k := koanf.New(".")
+	for key, value := range parts {
+		err = errors.Join(err, k.Set(key, value))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("config defaults: %w", err)
+	}
+	return k, nil
 }
 
 // yaml takes every key of a YAML text; where is its name in problems.
@@ -190,20 +216,32 @@ func (l *loader) set(key string, value any, origin, where string) {
 	l.origin[key] = origin
 }
 
-// suggest names the known key that looks most like key.
+// suggest names the known key that looks most like key, written with dots or, as
+// in the environment, with underscores.
 func (l *loader) suggest(key string) string {
-	best, bestDistance := "", len(key)/2+1
-	for _, k := range l.known {
-		for _, candidate := range []string{k, strings.ReplaceAll(k, ".", "_")} {
-			if d := distance(key, candidate); d < bestDistance {
+	near := nearest(key, l.known, func(k string) []string { return []string{k, strings.ReplaceAll(k, ".", "_")} })
+	if near == "" {
+		return ""
+	}
+	return fmt.Sprintf(", did you mean %q?", near)
+}
+
+// Nearest returns the name among known that looks most like name, or nothing when
+// none is close.
+func Nearest(name string, known []string) string {
+	return nearest(name, known, func(k string) []string { return []string{k} })
+}
+
+func nearest(name string, known []string, forms func(string) []string) string {
+	best, bestDistance := "", len(name)/2+1
+	for _, k := range known {
+		for _, form := range forms(k) {
+			if d := distance(name, form); d < bestDistance {
 				best, bestDistance = k, d
 			}
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(", did you mean %q?", best)
+	return best
 }
 
 func (l *loader) decode() Config {
@@ -213,18 +251,11 @@ func (l *loader) decode() Config {
 		DecoderConfig: &mapstructure.DecoderConfig{
 			Result: &cfg, TagName: "koanf", ErrorUnused: true, WeaklyTypedInput: true,
 			DecodeHook: mapstructure.ComposeDecodeHookFunc(
-				durationHook, mapstructure.StringToSliceHookFunc(","),
+				durationHook, sizeHook, mapstructure.StringToSliceHookFunc(","),
 			),
 		},
 	})
-	var many interface{ WrappedErrors() []error }
-	switch {
-	case err == nil:
-	case errors.As(err, &many):
-		for _, e := range many.WrappedErrors() {
-			l.problem("config: %s", oneLine(e))
-		}
-	default:
+	if err != nil {
 		for line := range strings.Lines(err.Error()) {
 			if line = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "* ")); line != "" && !strings.HasSuffix(line, "error(s) decoding:") && line != "decoding failed due to the following error(s):" {
 				l.problem("config: %s", line)
@@ -273,3 +304,37 @@ func distance(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// Differs reports whether the value of a key is another than the default.
+func (l Loaded) Differs(key string) bool {
+	k, err := defaults()
+	if err != nil {
+		return true
+	}
+	return fmt.Sprint(k.Get(key)) != fmt.Sprint(l.Values[key])
+}
+
+// urls finds URLs in the text of a value, which may be a list of them.
+var urls = regexp.MustCompile(`[a-z][a-z0-9+.-]*://[^\s\]]+`)
+
+// WithoutSecrets returns the text of a config value with the passwords and query
+// values of its URLs hidden: providers of DA put tokens there.
+func WithoutSecrets(value string) string {
+	return urls.ReplaceAllStringFunc(value, func(raw string) string {
+		u, err := url.Parse(raw)
+		if err != nil {
+			return "(hidden)"
+		}
+		if _, secret := u.User.Password(); secret {
+			u.User = url.UserPassword(u.User.Username(), hidden)
+		}
+		query := u.Query()
+		for name := range query {
+			query.Set(name, hidden)
+		}
+		u.RawQuery = query.Encode()
+		return u.String()
+	})
+}
+
+const hidden = "hidden"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,9 +13,11 @@ import (
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/daworker"
 	"github.com/tandem-node/tandem/modules/exchange"
+	"github.com/tandem-node/tandem/modules/rpc"
 	"github.com/tandem-node/tandem/modules/sequencer"
 	"github.com/tandem-node/tandem/telemetry"
 	"github.com/tandem-node/tandem/telemetry/names"
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 // metricsOf returns what /metrics serves: the figures of the process and those
@@ -58,6 +61,16 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	c.production(e)
 	c.forced(e)
 	c.disk(e)
+	c.clients(e)
+}
+
+// clients is what those of the API make the node hold.
+func (c collector) clients(e emitter) {
+	load, cfg := c.m.in.Clients.Load(), c.m.in.Setup.Config.RPC
+	put(e, names.MetricConnections, load.Connections)
+	put(e, names.MetricGaveWay, load.Closed, "rpc_connections")
+	put(e, names.MetricGaveWay, load.BodiesClosed, "rpc_bodies")
+	e.bounded("rpc_bodies", int(load.BodyBytes), cfg.BodyBytes)
 }
 
 // forced is there where transactions can be forced through DA.
@@ -94,6 +107,10 @@ func (c collector) node(e emitter) {
 	}
 	put(e, names.MetricDAHead, s.DA.Head)
 	put(e, names.MetricDACursor, s.DA.Cursor)
+	for _, kind := range problems.Kinds() {
+		found := slices.ContainsFunc(s.Problems, func(p rpc.Problem) bool { return p.Kind == string(kind) })
+		put(e, names.MetricProblem, yes(found), string(kind))
+	}
 	put(e, names.MetricReady, yes(c.m.Ready(context.Background()).Ready))
 	put(e, names.MetricLive, yes(c.m.Live(context.Background()) == nil))
 	for _, l := range c.m.loops(time.Now(), 0) {
@@ -160,6 +177,7 @@ func (c collector) da(e emitter, w daworker.Status) {
 	put(e, names.MetricDAGiven, w.Stats.Evicted, "da_quarantine")
 	e.bounded("da_pending", w.Pending.Bytes, c.m.in.Setup.Config.DAWorker.PendingBytes)
 	e.bounded("da_quarantine", w.Pending.QuarantineBytes, c.m.in.Setup.Config.DAWorker.QuarantineBytes)
+	e.bounded("da_unproven", w.Pending.UnprovenBytes, c.m.in.Setup.Config.DAWorker.QuarantineBytes)
 	e.bounded("da_prefetch", w.Pending.PrefetchBytes, c.m.in.Setup.Config.DAWorker.PrefetchBytes)
 	put(e, names.MetricHeld, w.Pending.HintBytes, "da_hints")
 }

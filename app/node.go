@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"crypto/ed25519"
 	"io"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"github.com/tandem-node/tandem/modules/sequencer"
 	"github.com/tandem-node/tandem/telemetry"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
+	"github.com/tandem-node/tandem/telemetry/problems"
 	"github.com/tandem-node/tandem/telemetry/stages"
 )
 
@@ -27,13 +29,32 @@ type Setup struct {
 	Config  Config
 	Genesis block.Genesis
 	NodeKey crypto.PrivKey
-	Signer  sequencer.Signer // the proposer's key; nil but on sequencers
+	Signer  Signer // the proposer's key; nil but on sequencers
 	Log     *zap.Logger
 	Levels  *telemetry.Levels // of Log; nil where they cannot be changed
 	Tracing *telemetry.Tracing
 	Metrics *telemetry.Metrics
 	// Terminal is where the progress of long work is drawn; nil logs it.
 	Terminal io.Writer
+}
+
+// EndTracing sends the last spans once the node has stopped. A collector that does not
+// take them is logged: it is no fault of the node.
+func (s Setup) EndTracing(ctx context.Context) {
+	if err := s.Tracing.Shutdown(ctx); err != nil {
+		s.Log.Warn("last spans not sent", zap.String("endpoint", s.Config.Tracing.Endpoint), zap.Error(err))
+	}
+}
+
+// Signer is the proposer's key as the node owns it.
+type Signer interface {
+	sequencer.Signer
+
+	// Open makes it ready before anything else starts.
+	Open() error
+	Close() error
+	// Note remembers that headers up to a height may have been signed.
+	Note(ctx context.Context, height uint64) error
 }
 
 // NodeKeyOf wraps an ed25519 key the way libp2p wants it.
@@ -85,7 +106,7 @@ func inputs(s Setup) fx.Option {
 		fx.Supply(c, c.RPC, c.P2P, c.DA, c.DAWorker, c.Execution, c.Exchange, c.Syncer, c.Sequencer, c.Store, c.DB, c.Profiling),
 		fx.Provide(
 			func() *blocktrace.Tracer { return s.Tracing.Tracer(s.Genesis.Hash()) },
-			s.Metrics.Meter, stages.New,
+			s.Metrics.Meter, stages.New, problems.New,
 		),
 	)
 }

@@ -392,9 +392,9 @@ func TestStopOrder(t *testing.T) {
 		return 0
 	}
 	const (
-		daUsers    = 11          // profiling, rpc, producer, submitter, forced, referee, syncer, daworker, both exchanges, da's own
-		storeUsers = daUsers + 1 // and the pipeline
-		all        = storeUsers + 1
+		daUsers    = 11             // profiling, rpc, producer, submitter, forced, referee, syncer, daworker, both exchanges, da's own
+		storeUsers = daUsers + 1    // and the pipeline
+		all        = storeUsers + 2 // and those of the disk and of p2p
 	)
 	require.Equal(t, daUsers, workersBefore("modules/da."))
 	require.Equal(t, storeUsers, workersBefore("modules/execution."))

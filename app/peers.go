@@ -27,6 +27,8 @@ func reasonOf(f exchange.Fault) p2p.Reason {
 		return p2p.Unproven
 	case exchange.FaultStalled:
 		return p2p.Stalled
+	case exchange.FaultRepeated:
+		return p2p.Repeated
 	default:
 		return p2p.Invalid
 	}

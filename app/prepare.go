@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -11,8 +12,10 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/modules/p2p"
 	"github.com/tandem-node/tandem/modules/signer"
 	"github.com/tandem-node/tandem/telemetry"
 )
@@ -59,7 +62,17 @@ func Prepare(ctx context.Context, p PrepareParams) (Setup, error) {
 			return Setup{}, err
 		}
 	}
-	return s, s.observe(ctx, p.LogTo)
+	if err := s.observe(ctx, p.LogTo); err != nil {
+		return Setup{}, err
+	}
+	if unknown := block.UnknownInGenesis(c.GenesisFile); len(unknown) > 0 {
+		s.Log.Warn("members of the genesis file are not known and ignored", zap.String("file", c.GenesisFile), zap.Strings("members", unknown))
+	}
+	for _, warning := range exposed(c) {
+		s.Log.Warn(warning)
+	}
+	s.Config, err = s.Config.fitDescriptors(openFiles(), s.Log)
+	return s, err
 }
 
 func loadGenesis(path string) (block.Genesis, error) {
@@ -77,13 +90,36 @@ func CheckHome(c Config) (block.Genesis, error) {
 	if err != nil {
 		return block.Genesis{}, err
 	}
-	if _, err := signer.LoadNodeKey(c.Signer.NodeKeyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	key, err := signer.LoadNodeKey(c.Signer.NodeKeyFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return block.Genesis{}, err
+	}
+	if err == nil {
+		if err := otherPeers(c.P2P, key); err != nil {
+			return block.Genesis{}, err
+		}
 	}
 	if role, _ := RoleByName(c.Role); role.Produces() {
 		return g, signerThere(c.Signer)
 	}
 	return g, nil
+}
+
+// otherPeers checks that no static peer is the node itself.
+func otherPeers(c p2p.Config, key ed25519.PrivateKey) error {
+	private, err := NodeKeyOf(key)
+	if err != nil {
+		return err
+	}
+	id, err := peer.IDFromPrivateKey(private)
+	if err != nil {
+		return fmt.Errorf("node key: %w", err)
+	}
+	if own := c.Own(id); len(own) > 0 {
+		return fmt.Errorf("p2p.peers: %s is this node itself: remove it, or give this node a key of its own (signer.node_key_file) "+
+			"if it was copied from there", own[0])
+	}
+	return nil
 }
 
 func signerThere(c signer.Config) error {
@@ -97,7 +133,7 @@ func signerThere(c signer.Config) error {
 // loadSigner opens the proposer's key. One that is not the genesis proposer's
 // is refused unless the chain may have rotated: only the chain itself knows, so
 // it is checked again when blocks are made.
-func loadSigner(c signer.Config, g block.Genesis, in *os.File, prompt io.Writer) (*signer.Local, error) {
+func loadSigner(c signer.Config, g block.Genesis, in *os.File, prompt io.Writer) (*signer.Guarded, error) {
 	if err := signerThere(c); err != nil {
 		return nil, err
 	}
@@ -109,7 +145,7 @@ func loadSigner(c signer.Config, g block.Genesis, in *os.File, prompt io.Writer)
 	if err != nil {
 		return nil, err
 	}
-	return signer.NewLocal(key), nil
+	return signer.NewGuarded(signer.NewLocal(key), c.StateFile, g.ChainID), nil
 }
 
 // observe makes logger, tracing and metrics from the config.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tandem-node/tandem/app"
@@ -68,6 +69,30 @@ func TestKeyFilePermissions(t *testing.T) {
 		info, err := os.Stat(path)
 		require.NoError(t, err)
 		require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), path)
+	}
+}
+
+// What others can read or reach is a warning; a home as init makes it has none.
+func TestExposedIsWarnedOf(t *testing.T) {
+	dir := madeHome(t, app.RoleSequencer)
+	said := func(address string) string {
+		loaded, err := app.Load(app.Sources{Home: dir})
+		require.NoError(t, err)
+		loaded.Config.RPC.Address = address
+		var out bytes.Buffer
+		_, err = app.Prepare(t.Context(), app.PrepareParams{Home: dir, Config: loaded.Config, LogTo: &out})
+		require.NoError(t, err)
+		return out.String()
+	}
+	require.NotContains(t, said("127.0.0.1:0"), "WARN")
+	for _, address := range []string{"0.0.0.0:0", "[::]:0", ":0"} {
+		require.Contains(t, said(address), "rpc.address is "+address)
+	}
+	c := app.Default().In(dir)
+	for key, path := range map[string]string{"signer.key_file": c.Signer.KeyFile, "signer.node_key_file": c.Signer.NodeKeyFile} {
+		require.NoError(t, os.Chmod(path, 0o644))
+		require.Contains(t, said("127.0.0.1:0"), key+": "+path+" has mode 0644")
+		require.NoError(t, os.Chmod(path, 0o600))
 	}
 }
 
@@ -169,4 +194,21 @@ func TestNodesOfOneRoleDifferInTraces(t *testing.T) {
 	require.NoError(t, err)
 	require.Regexp(t, `^full-[1-9A-Za-z]{6}$`, one.Config.Tracing.InstanceID)
 	require.NotEqual(t, one.Config.Tracing.InstanceID, other.Config.Tracing.InstanceID)
+}
+
+// TestCheckNamesOwnPeer: a static peer that is the node itself is named before start.
+func TestCheckNamesOwnPeer(t *testing.T) {
+	dir := madeHome(t, allRoles()[1])
+	s, err := prepare(t, dir)
+	require.NoError(t, err)
+	id, err := peer.IDFromPrivateKey(s.NodeKey)
+	require.NoError(t, err)
+	loaded, err := app.Load(app.Sources{Home: dir})
+	require.NoError(t, err)
+	c := loaded.Config.In(dir)
+	_, err = app.CheckHome(c)
+	require.NoError(t, err)
+	c.P2P.Peers = []string{"/ip4/192.0.2.1/tcp/1/p2p/" + id.String()}
+	_, err = app.CheckHome(c)
+	require.ErrorContains(t, err, c.P2P.Peers[0])
 }

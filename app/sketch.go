@@ -18,7 +18,7 @@ func Sketch(ctx context.Context, role Role) (Setup, error) {
 	if err != nil {
 		return Setup{}, err
 	}
-	s := Setup{Role: role, Config: Default(), Signer: signer.NewLocal(key), Log: zap.NewNop()}
+	s := Setup{Role: role, Config: Default(), Signer: signer.NewGuarded(signer.NewLocal(key), "", "sketch"), Log: zap.NewNop()}
 	s.Config.Role = role.Name()
 	address := signer.NewLocal(key).Address()
 	s.Genesis = block.Genesis{

@@ -18,12 +18,14 @@ import (
 	"github.com/tandem-node/tandem/modules/exchange"
 	"github.com/tandem-node/tandem/modules/execution"
 	"github.com/tandem-node/tandem/modules/forced"
+	"github.com/tandem-node/tandem/modules/leveldb"
 	"github.com/tandem-node/tandem/modules/notifier"
 	"github.com/tandem-node/tandem/modules/p2p"
 	"github.com/tandem-node/tandem/modules/pipeline"
 	"github.com/tandem-node/tandem/modules/rpc"
 	"github.com/tandem-node/tandem/modules/sequencer"
 	"github.com/tandem-node/tandem/modules/syncer"
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 // monitor gathers what the parts know of themselves for people and probes.
@@ -40,6 +42,7 @@ type monitorIn struct {
 	fx.In
 
 	Setup    Setup
+	Disk     *leveldb.Watch
 	Store    *chainstore.Store
 	Headers  Headers
 	Data     Data
@@ -50,6 +53,8 @@ type monitorIn struct {
 	Worker   *daworker.Worker
 	HeaderEx *exchange.Exchange[*block.SignedHeader]
 	Notifier *notifier.Notifier
+	Problems *problems.Board
+	Clients  *rpc.Clients
 	Extras   extras
 }
 
@@ -118,11 +123,14 @@ func (m *monitor) Status(ctx context.Context) rpc.Status {
 	w := waits{Syncer: m.in.Syncer.Stats(), Worker: m.in.Worker.Status(), Lies: m.in.HeaderEx.Stats().Lies}
 	s.DA = rpc.DA{
 		Enabled: len(m.in.Setup.Config.DA.Addresses) > 0 || !w.Worker.LastOK.IsZero(), Phase: string(w.Worker.Phase),
-		Head: w.Worker.Head.Height, Cursor: w.Worker.Cursor, LastOK: w.Worker.LastOK, Error: w.Worker.LastErr,
+		Head: w.Worker.Head.Height, Cursor: w.Worker.Scanned, LastOK: w.Worker.LastOK, Error: w.Worker.LastErr,
 		Endpoints: m.endpoints(),
 	}
+	if pool := m.pool(); pool != nil {
+		s.DA.Identity = pool.Identity()
+	}
 	s.P2P.Progress = m.p2pSource(s.P2P)
-	s.DA.Progress = daSource(s.DA, s.Heads.DA, w.Worker, m.in.Setup.Config.DAWorker.PollInterval)
+	s.DA.Progress = daSource(s.DA, s.Heads.DA, w.Worker, da.BlockTimeOf(m.in.Client, m.in.Setup.Config.DAWorker.PollInterval))
 	s.Heads.P2P = s.P2P.Target
 	best := m.best()
 	s.Lag = rpc.Lag{Blocks: best - min(best, s.Heads.Applied), Final: s.Heads.Applied - min(s.Heads.Applied, s.Heads.Final), Rate: m.rate.of(snap.Blocks)}
@@ -135,9 +143,19 @@ func (m *monitor) Status(ctx context.Context) rpc.Status {
 		w.Replay = replayText(r)
 	}
 	s.Sequencer = m.sequencerStatus(&w)
+	s.Problems = m.problems()
 	s.WaitingFor = waitingFor(s, w)
 	s.Conflicts = m.conflicts(ctx)
 	return s
+}
+
+// problems returns the conditions that last, as the API shows them.
+func (m *monitor) problems() []rpc.Problem {
+	var out []rpc.Problem
+	for _, p := range m.in.Problems.List() {
+		out = append(out, rpc.Problem{Kind: string(p.Kind), Subject: p.Subject, Reason: p.Reason, Since: p.Since, Unready: p.Unready})
+	}
+	return out
 }
 
 // pool is the client of DA where it knows how it does; nil otherwise.
@@ -196,9 +214,10 @@ func (m *monitor) sequencerStatus(w *waits) *rpc.Sequencer {
 	w.Producer, w.Lanes = p.WaitingFor, []sequencer.LaneStats{sub.Header, sub.Data}
 	s := &rpc.Sequencer{
 		Produced: p.Produced, LastBlock: p.LastTime, Paused: p.Paused, Error: p.LastError,
-		Late:           !p.OutOfOffice && late(m.in.Setup.Config.Sequencer, lastOf(p.LastTime, m.started, m.in.Setup.Genesis.StartTime), time.Now()),
+		Late:           !p.OutOfOffice && m.late(p),
 		PendingHeaders: sub.Header.Lag, PendingData: sub.Data.Lag,
-		SubmittedHeader: sub.Header.Submitted, SubmittedData: sub.Data.Submitted,
+		// Data that is empty has nothing to post: it counts as on DA with its header.
+		SubmittedHeader: sub.Header.Submitted, SubmittedData: min(sub.Header.Submitted, sub.Data.Submitted),
 	}
 	for _, lane := range w.Lanes {
 		if s.Error == "" {
@@ -208,17 +227,33 @@ func (m *monitor) sequencerStatus(w *waits) *rpc.Sequencer {
 	return s
 }
 
+// late reports whether a block is overdue. Once one was made it knows by the monotonic
+// clock; before, the chain may have a start time to wait for.
+func (m *monitor) late(p sequencer.ProducerStats) bool {
+	last := p.LastAt
+	if last.IsZero() {
+		last = lastOf(m.started, m.in.Setup.Genesis.StartTime)
+	}
+	return late(m.in.Setup.Config.Sequencer, last, time.Now())
+}
+
 func lastOf(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
 
 // Ready implements rpc.Node.
 func (m *monitor) Ready(ctx context.Context) rpc.Readiness {
 	s := m.Status(ctx)
-	return ready(s, m.lagging.of(s.Lag.Blocks > 0, s.Heads.Applied+1, time.Now()))
+	r := ready(s, m.lagging.of(s.Lag.Blocks > 0, s.Heads.Applied+1, time.Now()))
+	r.Problems = s.Problems
+	return r
 }
 
 // Live implements rpc.Node. Workers that end stop the whole node, so what is
-// left to find is one that is stuck, and blocks that are held and not applied.
+// left to find is one that is stuck, blocks that are held and not applied without a
+// decision to wait, and a database that takes no more writes.
 func (m *monitor) Live(context.Context) error {
+	if err := m.in.Disk.Failed(); err != nil {
+		return err
+	}
 	now, limit := time.Now(), m.in.Setup.Config.Health.StuckAfter
 	if m.in.Pipeline.Replay() != nil {
 		return serviced(m.loops(now, limit)[:1]) // the others wait for it
@@ -227,7 +262,7 @@ func (m *monitor) Live(context.Context) error {
 		return err
 	}
 	stats := m.in.Syncer.Stats()
-	return live(stats, m.wedged.of(stats.Next <= stats.Head, stats.Next, now), limit)
+	return live(stats, m.wedged.of(stats.Next <= stats.Head && !slices.ContainsFunc(m.problems(), waitsOnPurpose), stats.Next, now), limit)
 }
 
 // loops returns what has to be serviced, the innermost first: who waits for it is
@@ -279,9 +314,9 @@ func (r *rate) of(count uint64) float64 {
 func serverParams(in monitorIn, m *monitor) rpc.Params {
 	header, data := in.Setup.namespaces()
 	p := rpc.Params{
-		Config: in.Setup.Config.RPC, Genesis: in.Setup.Genesis, HeaderNamespace: header.String(), DataNamespace: data.String(),
+		Config: in.Setup.Config.RPC, Clients: in.Clients, Genesis: in.Setup.Genesis, HeaderNamespace: header.String(), DataNamespace: data.String(),
 		Chain: in.Store, Headers: in.Headers, Data: in.Data, Network: m, Node: m, Peers: peers{in.Network, in.Setup.Config.P2P.BanTime}, Metrics: metricsOf(m),
-		App: appHandler(in.Extras.Executor), Log: in.Setup.Log.Named("rpc"),
+		App: appHandler(in.Extras.Executor), Produces: in.Setup.Role.Produces(), Log: in.Setup.Log.Named("rpc"),
 	}
 	if in.Setup.Levels != nil {
 		p.LogLevels = in.Setup.Levels

@@ -1,6 +1,7 @@
 package telemetry_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -9,6 +10,8 @@ import (
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 func readAlerts(t *testing.T) []rulefmt.Rule {
@@ -67,6 +70,38 @@ func TestAlertsFire(t *testing.T) {
 		}
 		require.Positive(t, loud, "no trouble is tried with %s", r.Alert)
 		require.Positive(t, quiet, "nothing harmless is tried with %s", r.Alert)
+	}
+}
+
+// TestAlertsOfProblems decides for every kind of problem whom it calls, and after how
+// long: the one rule that fires for it has that severity. A kind that is not decided
+// on here fails.
+func TestAlertsOfProblems(t *testing.T) {
+	type call struct {
+		severity string
+		after    time.Duration
+	}
+	now, soon, later := call{"page", time.Minute}, call{"page", 5 * time.Minute}, call{"ticket", 15 * time.Minute}
+	decided := map[problems.Kind]call{
+		problems.Disk: now, problems.Descriptors: now, problems.Refuted: now, problems.DAIdentity: now,
+		problems.Clock: soon, problems.Signing: soon, problems.DAHead: soon, problems.Namespace: soon, problems.Finality: soon,
+		problems.Posting: soon, problems.Forced: soon,
+		problems.PeerKey: later, problems.DAEndpoint: later, problems.DAPruned: later,
+	}
+	known, rules := knownSeries(t), readAlerts(t)
+	for _, kind := range problems.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			want, ok := decided[kind]
+			require.True(t, ok, "decide who is called when there is a problem of kind %s", kind)
+			var got []call
+			for _, r := range rules {
+				series := known.series(t, fmt.Sprintf(`tandem_problem{kind=%q} 0x5 1x60`, kind))
+				if at, _ := firstFiring(run(t, series, r.Expr, 2*time.Hour), time.Duration(r.For)); at != never {
+					got = append(got, call{r.Labels["severity"], at - 6*time.Minute})
+				}
+			}
+			require.Equal(t, []call{want}, got)
+		})
 	}
 }
 

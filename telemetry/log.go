@@ -25,7 +25,7 @@ func NewLogger(cfg LogConfig, w io.Writer) (*zap.Logger, *Levels, error) {
 	if cfg.Format == "json" {
 		encoder = zapcore.NewJSONEncoder(enc)
 	} else {
-		enc.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
+		enc.EncodeTime = zapcore.TimeEncoderOfLayout("2006-01-02 15:04:05.000")
 		enc.EncodeLevel = zapcore.CapitalLevelEncoder
 		enc.ConsoleSeparator = "  "
 		encoder = zapcore.NewConsoleEncoder(enc)

@@ -36,9 +36,14 @@ func (o *outcome) note(err error) {
 type sentSpans struct {
 	sdktrace.SpanExporter
 	outcome
+
+	life context.Context //nolint:containedctx // ends exports that outlive the stop: the SDK gives them 30 s
 }
 
 func (s *sentSpans) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.life, cancel)() //nolint:contextcheck // it ends the other one
 	s.note(s.SpanExporter.ExportSpans(ctx, spans))
 	return nil
 }

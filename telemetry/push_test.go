@@ -213,3 +213,25 @@ func TestPushWithoutCollector(t *testing.T) {
 	require.NoError(t, p.Stop(t.Context()))
 	require.Equal(t, 2, logs.Len())
 }
+
+// A collector that takes connections and never answers delays a stop by less than 2 s,
+// figures and spans together.
+func TestStopWithCollectorThatHangs(t *testing.T) {
+	for _, protocol := range []string{"grpc", "http"} {
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0") // its backlog takes connections
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, l.Close()) })
+		cfg := telemetry.Default().Tracing
+		cfg.Endpoint, cfg.Protocol, cfg.SampleRatio = l.Addr().String(), protocol, 1
+		tracing, err := telemetry.NewTracing(t.Context(), cfg, zap.NewNop())
+		require.NoError(t, err)
+		_, span := tracing.Provider.Tracer("test").Start(t.Context(), "last")
+		span.End()
+		p := telemetry.NewPush(telemetry.MetricsConfig{Endpoint: l.Addr().String(), Protocol: protocol, Interval: time.Hour}, cfg, things(), zap.NewNop())
+		require.NoError(t, p.Start(t.Context()))
+		begin := time.Now()
+		require.NoError(t, p.Stop(t.Context()))
+		require.Error(t, tracing.Shutdown(t.Context()), "the last span was not sent")
+		require.Less(t, time.Since(begin), 2*time.Second)
+	}
+}

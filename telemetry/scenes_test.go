@@ -114,6 +114,19 @@ func scenes() map[string]map[string]scene {
 				tandem_produced_blocks_total 0+60x20`, never},
 			"a follower is behind": {`tandem_ready 0x20`, never},
 		},
+		"TandemProblemNow": {
+			"the disk is full":          {`tandem_problem{kind="disk"} 0x5 1x20`, 7 * time.Minute},
+			"the node is started again": {`tandem_problem{kind="disk"} 0x5 1 0x20`, never},
+		},
+		"TandemProblemTicket": {
+			"a peer has another key": {`tandem_problem{kind="peer_key"} 0x5 1x20`, 21 * time.Minute},
+			"corrected in time":      {`tandem_problem{kind="peer_key"} 0x5 1x10 0x20`, never},
+		},
+		"TandemProblem": {
+			"the clock jumped and stays wrong": {`tandem_problem{kind="clock"} 0x5 1x20`, 11 * time.Minute},
+			"one that passes":                  {`tandem_problem{kind="finality"} 0x5 1x3 0x20`, never},
+			"none":                             {`tandem_problem{kind="clock"} 0x30`, never},
+		},
 		"TandemNotReady": {
 			"the genesis file is another's": {`
 				tandem_ready                       0x60

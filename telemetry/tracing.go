@@ -45,8 +45,15 @@ func NewTracing(ctx context.Context, cfg TracingConfig, log *zap.Logger) (*Traci
 	if err != nil {
 		return nil, fmt.Errorf("tracing.endpoint %s: %w", cfg.Endpoint, err)
 	}
-	sent := &sentSpans{exporter, outcome{what: "spans", to: cfg.Endpoint, log: log}}
-	return newTracing(cfg, sdktrace.NewBatchSpanProcessor(sent, sdktrace.WithMaxQueueSize(queuedSpans), sdktrace.WithBatchTimeout(sendEvery))), nil
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	sent := &sentSpans{exporter, outcome{what: "spans", to: cfg.Endpoint, log: log}, life}
+	t := newTracing(cfg, sdktrace.NewBatchSpanProcessor(sent, sdktrace.WithMaxQueueSize(queuedSpans), sdktrace.WithBatchTimeout(sendEvery)))
+	flush := t.shutdown
+	t.shutdown = func(ctx context.Context) error {
+		defer end() // what the collector has not taken by then is given up
+		return flush(ctx)
+	}
+	return t, nil
 }
 
 // NewTracingTo returns a provider that hands finished spans to a processor, for
@@ -85,5 +92,10 @@ func (t *Tracing) Tracer(genesis [32]byte) *blocktrace.Tracer {
 	return blocktrace.New(t.Provider.Tracer(scope), genesis, t.ratio)
 }
 
-// Shutdown sends what is left and ends the provider.
-func (t *Tracing) Shutdown(ctx context.Context) error { return t.shutdown(ctx) }
+// Shutdown sends the spans that are left, as far as that takes no longer than lastSend,
+// and ends the provider.
+func (t *Tracing) Shutdown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lastSend)
+	defer cancel()
+	return t.shutdown(ctx)
+}

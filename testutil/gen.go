@@ -3,6 +3,7 @@ package testutil
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"time"
 
 	"pgregory.net/rapid"
@@ -26,8 +27,8 @@ func AnyHeader() *rapid.Generator[block.Header] {
 		hash := rapid.OneOf(rapid.SliceOfN(rapid.Byte(), 32, 32), rapid.Just[[]byte](nil))
 		h := block.Header{
 			Version:         block.Version{Block: rapid.Uint64().Draw(t, "block version"), App: rapid.Uint64().Draw(t, "app version")},
-			Height:          rapid.Uint64().Draw(t, "height"),
-			Time:            rapid.Uint64().Draw(t, "time"),
+			Height:          rapid.Uint64Max(math.MaxInt64).Draw(t, "height"),
+			Time:            rapid.Uint64Max(math.MaxInt64).Draw(t, "time"),
 			LastHeaderHash:  hash.Draw(t, "last header hash"),
 			DataHash:        hash.Draw(t, "data hash"),
 			AppHash:         rapid.SliceOfN(rapid.Byte(), 0, 64).Draw(t, "app hash"),
@@ -58,8 +59,8 @@ func AnyData() *rapid.Generator[*block.Data] {
 			return block.NewData(nil, txs)
 		}
 		return block.NewData(&block.Metadata{
-			ChainID: rapid.StringMatching(`[a-z0-9-]{0,20}`).Draw(t, "chain id"), Height: rapid.Uint64().Draw(t, "height"),
-			Time: rapid.Uint64().Draw(t, "time"), LastDataHash: rapid.SliceOfN(rapid.Byte(), 0, 32).Draw(t, "last data hash"),
+			ChainID: rapid.StringMatching(`[a-z0-9-]{0,20}`).Draw(t, "chain id"), Height: rapid.Uint64Max(math.MaxInt64).Draw(t, "height"),
+			Time: rapid.Uint64Max(math.MaxInt64).Draw(t, "time"), LastDataHash: rapid.SliceOfN(rapid.Byte(), 0, 32).Draw(t, "last data hash"),
 		}, txs)
 	})
 }

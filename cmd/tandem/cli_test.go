@@ -106,7 +106,7 @@ func newSequencer(t *testing.T, more ...string) string {
 	t.Helper()
 	home := filepath.Join(t.TempDir(), "sequencer")
 	args := []string{
-		"init", "--home", home, "--role", "sequencer", "--chain-id", "test-chain",
+		"init", "--home", home, "--role", "sequencer", "--da-start-height", "1", "--chain-id", "test-chain",
 		"--da.address", "http://127.0.0.1:1", "--signer.passphrase_file", relative(t, passphraseFile(t, "secret")),
 		"--rpc.address", "127.0.0.1:0", "--p2p.listen_addresses", "/ip4/127.0.0.1/tcp/0", "--p2p.dht=false",
 	}
@@ -158,10 +158,18 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"config", "edit"}, `unknown command "edit" for "tandem config"`},
 		{[]string{"start", "now"}, `unknown command "now" for "tandem start"`},
 		{[]string{"--nope"}, "unknown flag: --nope"},
-		{[]string{"start", "--p2p.peer", "x"}, "unknown flag: --p2p.peer"},
+		{[]string{"start", "--p2p.peer", "x"}, "unknown flag: --p2p.peer, did you mean --p2p.peers?"},
+		{[]string{"devnet", "--frsh"}, "unknown flag: --frsh, did you mean --fresh?"},
+		{[]string{"completion", "tcsh"}, `unknown command "tcsh" for "tandem completion"`},
+		{[]string{"devnet", "--da-block-time", "-1s"}, "--da-block-time is -1s, want more than 0"},
+		{[]string{"devnet", "--block-time", "0s"}, "--block-time is 0s, want more than 0"},
+		{[]string{"devnet", "--for", "-1s"}, "--for is -1s, want 0 or more"},
+		{[]string{"devnet", "--tx-every", "-1ms"}, "--tx-every is -1ms, want 0 or more"},
+		{[]string{"peers", "ban", "foo"}, `"foo" is no peer id`},
+		{[]string{"peers", "unban", "foo"}, `"foo" is no peer id`},
 		{[]string{"start", "--syncer.retry_max", "5"}, `--syncer.retry_max is "5", want a duration like 1m30s`},
 		{[]string{"start", "--p2p.dht=perhaps"}, `--p2p.dht is "perhaps", want true or false`},
-		{[]string{"start", "--da.answer_bytes", "many"}, `--da.answer_bytes is "many", want a whole number`},
+		{[]string{"start", "--da.answer_bytes", "many"}, `--da.answer_bytes is "many", want bytes like 67108864 or 64MiB`},
 		{[]string{"start", "--tracing.sample_ratio", "all"}, `--tracing.sample_ratio is "all", want a number`},
 		{[]string{"tx"}, "0 arguments, want: tandem tx KEY=VALUE..."},
 		{[]string{"graph"}, "0 arguments, want: tandem graph ROLE"},

@@ -3,26 +3,29 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tandem-node/tandem/app"
-	"github.com/tandem-node/tandem/modules/rpc"
+	"github.com/tandem-node/tandem/modules/block"
 )
 
 const (
 	callTimeout    = 10 * time.Second
-	maxAnswerBytes = 16 << 20
+	maxAnswerBytes = 64 << 20
 )
 
 // rpcFlag adds --rpc; rpcAddress reads it, or the address of the home's config.
@@ -34,6 +37,10 @@ func rpcAddress(cmd *cobra.Command) (string, error) {
 	if address, _ := cmd.Flags().GetString("rpc"); address != "" {
 		return address, nil
 	}
+	home := homeOf(cmd)
+	if _, err := os.Stat(filepath.Join(home, app.ConfigFile)); err != nil && cmd.Flags().Changed("home") {
+		return "", withCode(exitConfig, fmt.Errorf("--home %s is no home of a node: %w", home, reasonOf(err)))
+	}
 	loaded, err := loadConfig(cmd)
 	if err != nil {
 		return "", err
@@ -42,6 +49,14 @@ func rpcAddress(cmd *cobra.Command) (string, error) {
 		return "", withCode(exitConfig, errors.New("rpc.address is empty: the API of this node is off"))
 	}
 	return loaded.Config.RPC.Address, nil
+}
+
+// reasonOf leaves out the operation, which says nothing to an operator.
+func reasonOf(err error) error {
+	if outer, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Errorf("%s: %w", outer.Path, outer.Err)
+	}
+	return err
 }
 
 // call asks a node and returns the body of a good answer.
@@ -94,10 +109,12 @@ func newTx() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "tx KEY=VALUE...", Short: "Send transactions to a node, or force them through DA", Args: arguments(1, math.MaxInt),
-		Long: `Send transactions to the executor of a node. Only a sequencer puts them into blocks.
+		Long: `Send transactions to the executor of a node and print their hashes. Only a sequencer
+puts them into blocks: a follower passes them on where rpc.forward_to names the
+API of a sequencer, and refuses them otherwise.
 
-With --forced they are posted to DA instead, at da.address of the home's config:
-the sequencer has to take them after the end of the epoch, or its followers find
+With --forced they are posted to DA instead, at da.address of the home's config
+or of the flag: the sequencer has to take them after the end of the epoch, or its followers find
 out that it censors.`,
 		Example: `  tandem tx --rpc 127.0.0.1:7331 color=green
   tandem tx --home full --forced color=green`,
@@ -109,17 +126,25 @@ out that it censors.`,
 			if err != nil {
 				return err
 			}
-			warnFollower(cmd, address)
 			for _, tx := range args {
 				if _, err := call(cmd.Context(), http.MethodPost, address, "/tx", []byte(tx)); err != nil {
 					return fmt.Errorf("transaction %q: %w", tx, err)
 				}
+				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "accepted %s\n", block.Sum([]byte(tx))); err != nil {
+					return err
+				}
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d accepted\n", len(args))
-			return err
+			return nil
 		},
 	}
 	rpcFlag(cmd)
+	app.Flags().VisitAll(func(f *pflag.Flag) {
+		for _, prefix := range []string{"da.", "namespaces.", "genesis_file"} {
+			if strings.HasPrefix(f.Name, prefix) {
+				cmd.Flags().AddFlag(f)
+			}
+		}
+	})
 	cmd.Flags().BoolVar(&force, "forced", false, "post to the forced namespace of DA")
 	cmd.MarkFlagsMutuallyExclusive("forced", "rpc")
 	return cmd
@@ -130,25 +155,19 @@ func forceTxs(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	c := loaded.Config.In(homeOf(cmd))
+	g, err := app.CheckForced(c)
+	if err != nil {
+		return withCode(exitConfig, err)
+	}
 	txs := make([][]byte, len(args))
 	for i, tx := range args {
 		txs[i] = []byte(tx)
 	}
-	at, due, err := app.Force(cmd.Context(), loaded.Config.In(homeOf(cmd)), txs)
+	at, due, err := app.Force(cmd.Context(), c, g, txs)
 	if err != nil {
 		return withCode(exitFailed, err)
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d forced at DA height %d, due after DA height %d\n", len(txs), at, due)
 	return err
-}
-
-// warnFollower tells those who send to a follower, which takes
-// transactions as well, that they will wait for ever.
-func warnFollower(cmd *cobra.Command, address string) {
-	var s rpc.Status
-	raw, err := call(cmd.Context(), http.MethodGet, address, "/status", nil)
-	if err != nil || json.Unmarshal(raw, &s) != nil || s.Role != app.RoleFull.Name() {
-		return // what is wrong shows when the transaction is sent
-	}
-	_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "tandem: warning: %s is a %s node, only a sequencer puts transactions into blocks\n", address, s.Role)
 }

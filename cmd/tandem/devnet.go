@@ -14,6 +14,8 @@ import (
 	"golang.org/x/term"
 
 	"github.com/tandem-node/tandem/app"
+	"github.com/tandem-node/tandem/modules/rpc"
+	"github.com/tandem-node/tandem/modules/signer"
 	"github.com/tandem-node/tandem/telemetry"
 )
 
@@ -35,12 +37,12 @@ func newDevnet() *cobra.Command {
 		Use: "devnet", Short: "Run a whole chain on this machine: DA, a sequencer and two followers", Args: cobra.NoArgs,
 		Long: `Run a whole chain in one process with nothing to configure: a local DA node, a
 sequencer, a follower on P2P and DA, a follower on DA alone, and a trickle of
-transactions. Ports are free ones; data is kept and the chain goes on at the
-next run. Ctrl-C stops it.`,
+transactions. Ports are the usual ones where these are free; data is kept and the
+chain goes on at the next run. Ctrl-C stops it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDevnet(cmd, f) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.dir, "dir", ".tandem/devnet", "where the data is kept")
+	flags.StringVar(&f.dir, "dir", ".tandem/devnet", "where the data is kept (default with --home: that directory)")
 	flags.BoolVar(&f.fresh, "fresh", false, "start over: delete the data first")
 	flags.DurationVar(&f.runFor, "for", 0, "run this long unattended, check that the final heads moved and all nodes agree, and exit (0: until Ctrl-C)")
 	flags.DurationVar(&f.blockTime, "block-time", time.Second, "time from block to block")
@@ -52,16 +54,42 @@ next run. Ctrl-C stops it.`,
 	return cmd
 }
 
-func runDevnet(cmd *cobra.Command, f devnetFlags) error {
-	ctx, out := cmd.Context(), cmd.OutOrStdout()
-	if f.fresh {
-		if err := removeDevnet(f.dir); err != nil {
-			return withCode(exitConfig, err)
+// validate refuses durations nothing can be made of.
+func (f devnetFlags) validate() error {
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+		least time.Duration
+		want  string
+	}{
+		{"block-time", f.blockTime, 1, "more than 0"},
+		{"da-block-time", f.daTime, 1, "more than 0"},
+		{"for", f.runFor, 0, "0 or more"},
+		{"tx-every", f.txEvery, 0, "0 or more"},
+	} {
+		if d.value < d.least {
+			return fmt.Errorf("--%s is %s, want %s", d.flag, d.value, d.want)
 		}
 	}
-	if err := os.MkdirAll(f.dir, 0o750); err != nil {
-		return withCode(exitConfig, fmt.Errorf("--dir: %w", err))
+	return nil
+}
+
+func runDevnet(cmd *cobra.Command, f devnetFlags) error {
+	ctx, out := cmd.Context(), cmd.OutOrStdout()
+	if err := f.validate(); err != nil {
+		return withCode(exitUsage, err)
 	}
+	if cmd.Flags().Changed("home") {
+		if cmd.Flags().Changed("dir") {
+			return withCode(exitUsage, errors.New("--home and --dir both say where the data is kept, want one of them"))
+		}
+		f.dir = homeOf(cmd)
+	}
+	lock, err := claimDevnet(f.dir, f.fresh)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }()
 	logPath := filepath.Join(f.dir, "devnet.log")
 	logFile, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // the user names the directory
 	if err != nil {
@@ -76,6 +104,7 @@ func runDevnet(cmd *cobra.Command, f devnetFlags) error {
 	app.LimitGarbage()
 	d, err := app.StartDevnet(ctx, app.DevnetParams{
 		Dir: f.dir, Version: buildVersion(), BlockTime: f.blockTime, DATime: f.daTime, LogTo: logFile, LogLevel: f.logLevel, Tracing: f.tracing,
+		FixedPorts: true,
 	})
 	if err != nil {
 		return withCode(exitStart, err)
@@ -91,22 +120,55 @@ func runDevnet(cmd *cobra.Command, f devnetFlags) error {
 	return withCode(exitFailed, err)
 }
 
-// removeDevnet deletes a devnet's data, and refuses to delete anything else.
-func removeDevnet(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
+// devnetLock is held by the devnet that uses a directory.
+const devnetLock = "devnet.lock"
+
+// claimDevnet takes a directory for one devnet, until the lock is closed, and empties
+// it if it is to start over.
+func claimDevnet(dir string, fresh bool) (lock *os.File, err error) {
+	old, err := devnetFiles(dir)
+	if err != nil {
+		return nil, withCode(exitConfig, err)
+	}
+	lock, err = signer.LockFile(filepath.Join(dir, devnetLock))
+	if errors.Is(err, signer.ErrLocked) {
+		return nil, withCode(exitStart, fmt.Errorf("a devnet runs in %s already: stop it, or give another --dir", dir))
 	}
 	if err != nil {
-		return fmt.Errorf("--fresh: %w", err)
+		return nil, withCode(exitConfig, err)
 	}
-	known := map[string]bool{"da": true, "sequencer": true, "follower": true, "da-follower": true, "devnet.log": true}
-	for _, e := range entries {
-		if !known[e.Name()] {
-			return fmt.Errorf("--fresh: %s is not a devnet's: it holds %s", dir, e.Name())
+	for _, path := range old {
+		if fresh && err == nil {
+			err = os.RemoveAll(path)
 		}
 	}
-	return os.RemoveAll(dir)
+	if err != nil {
+		return nil, withCode(exitConfig, errors.Join(fmt.Errorf("--fresh: %w", err), lock.Close()))
+	}
+	return lock, nil
+}
+
+// devnetFiles lists what a devnet has left in a directory, without the lock. A
+// directory that holds anything else is no devnet's, and is left alone.
+func devnetFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--dir: %w", err)
+	}
+	var found []string
+	for _, e := range entries {
+		switch e.Name() {
+		case devnetLock:
+		case "da", "sequencer", "follower", "da-follower", "devnet.log":
+			found = append(found, filepath.Join(dir, e.Name()))
+		default:
+			return nil, fmt.Errorf("%s is not a devnet's: it holds %s", dir, e.Name())
+		}
+	}
+	return found, nil
 }
 
 func introduce(out io.Writer, d *app.Devnet, dir, logPath string) {
@@ -115,11 +177,12 @@ func introduce(out io.Writer, d *app.Devnet, dir, logPath string) {
 	for _, n := range d.Nodes {
 		p("%-12s http://%s  (%s)", n.Name, n.Server.Address(), n.About)
 	}
-	p("data         %s, log in %s", dir, logPath)
+	p("data         %s", dir)
+	p("log          %s", logPath)
 	seq, next := d.Sequencer().Server.Address(), d.Nodes[1]
 	p("")
 	p("send         curl -d color=green http://%s/tx", seq)
-	p("read         curl 'http://%s/kv?key=color'  (from the %s; who follows DA alone has it some DA blocks later)", next.Server.Address(), next.Name)
+	p("read         curl 'http://%s/kv?key=color'  (from the %s)", next.Server.Address(), next.Name)
 	p("status       curl http://%s/status", seq)
 	p("")
 }
@@ -129,8 +192,16 @@ func watchDevnet(ctx context.Context, out io.Writer, d *app.Devnet, f devnetFlag
 	ctx, cancel := context.WithCancel(ctx)
 	var sender sync.WaitGroup
 	sender.Go(func() { trickle(ctx, d, f.txEvery) })
+	notes := make(chan string)
 	if f.viewer != "" {
-		sender.Go(func() { showTrace(ctx, out, d, f.viewer) })
+		sender.Go(func() {
+			showTrace(ctx, d, f.viewer, func(line string) {
+				select {
+				case notes <- line:
+				case <-ctx.Done():
+				}
+			})
+		})
 	}
 	defer sender.Wait()
 	defer cancel()
@@ -151,6 +222,8 @@ func watchDevnet(ctx context.Context, out io.Writer, d *app.Devnet, f devnetFlag
 			return err
 		case <-tick.C:
 			table.draw(ctx)
+		case line := <-notes:
+			table.note(ctx, line)
 		case <-over:
 			if unmoved(ctx, d, before) != nil && time.Since(begin) < f.runFor+devnetGrace {
 				over = time.After(devnetLook)
@@ -223,7 +296,8 @@ type table struct {
 	out   io.Writer
 	d     *app.Devnet
 	live  bool
-	drawn bool
+	width func() int // of the terminal
+	lines int        // drawn, and to be drawn over
 	every time.Duration
 }
 
@@ -231,20 +305,69 @@ func newTable(out io.Writer, d *app.Devnet) *table {
 	t := &table{out: out, d: d, every: 5 * time.Second}
 	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		t.live, t.every = true, time.Second
+		t.width = func() int {
+			width, _, err := term.GetSize(int(f.Fd()))
+			if err != nil {
+				return 0
+			}
+			return width
+		}
 	}
 	return t
 }
 
+// note prints a line that stays, above the table.
+func (t *table) note(ctx context.Context, line string) {
+	t.erase()
+	_, _ = fmt.Fprintln(t.out, line)
+	if t.live {
+		t.draw(ctx)
+	}
+}
+
+func (t *table) erase() {
+	if t.live && t.lines > 0 {
+		_, _ = fmt.Fprintf(t.out, "\x1b[%dA\x1b[J", t.lines)
+	}
+	t.lines = 0
+}
+
 func (t *table) draw(ctx context.Context) {
-	if t.live && t.drawn {
-		_, _ = fmt.Fprintf(t.out, "\x1b[%dA\x1b[J", len(t.d.Nodes)+1)
+	status := make([]rpc.Status, len(t.d.Nodes))
+	names := make([]string, len(t.d.Nodes))
+	for i, n := range t.d.Nodes {
+		names[i], status[i] = n.Name, n.Status(ctx)
 	}
-	t.drawn = true
-	const row = "%-12s %8v %8v %8v %8v %6v %6v %9v  %s\n"
-	_, _ = fmt.Fprintf(t.out, row, "node", "header", "data", "applied", "final", "lag", "peers", "blocks/s", "waiting for")
-	for _, n := range t.d.Nodes {
-		s := n.Status(ctx)
-		_, _ = fmt.Fprintf(t.out, row, n.Name, s.Heads.Header, s.Heads.Data, s.Heads.Applied, s.Heads.Final,
-			s.Lag.Blocks, s.P2P.Peers, fmt.Sprintf("%.1f", s.Lag.Rate), s.WaitingFor)
+	t.erase()
+	for _, line := range tableOf(names, status) {
+		if t.live {
+			line = cut(line, t.width())
+		}
+		_, _ = fmt.Fprintln(t.out, line)
+		t.lines++
 	}
+}
+
+// tableOf returns the lines of the table: a row per node, and below the reasons of
+// those that wait.
+func tableOf(names []string, status []rpc.Status) []string {
+	const row = "%-12s %8v %8v %8v %8v %6v %6v %9v"
+	lines := []string{fmt.Sprintf(row, "node", "header", "data", "applied", "final", "lag", "peers", "blocks/s")}
+	var waiting []string
+	for i, s := range status {
+		lines = append(lines, fmt.Sprintf(row, names[i], s.Heads.Header, s.Heads.Data, s.Heads.Applied, s.Heads.Final,
+			s.Lag.Blocks, s.P2P.Peers, fmt.Sprintf("%.1f", s.Lag.Rate)))
+		if s.WaitingFor != "" {
+			waiting = append(waiting, names[i]+" waits for "+s.WaitingFor)
+		}
+	}
+	return append(lines, waiting...)
+}
+
+// cut shortens a line to a width, so that a terminal does not wrap it; 0 is any width.
+func cut(line string, width int) string {
+	if r := []rune(line); width > 0 && len(r) > width {
+		return string(r[:width-1]) + "…"
+	}
+	return line
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -45,9 +44,9 @@ func (f foundTrace) finals() map[any]bool {
 	return nodes
 }
 
-// showTrace prints where the trace of a block is seen, once the block was followed
+// showTrace notes where the trace of a block is seen, once the block was followed
 // from the first step to the last on every node.
-func showTrace(ctx context.Context, out io.Writer, d *app.Devnet, viewer string) {
+func showTrace(ctx context.Context, d *app.Devnet, viewer string, note func(line string)) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	viewer = strings.TrimSuffix(viewer, "/")
@@ -64,11 +63,11 @@ func showTrace(ctx context.Context, out io.Writer, d *app.Devnet, viewer string)
 		var found foundTrace
 		raw, err := call(ctx, http.MethodGet, viewer, "/api/traces/"+id, nil)
 		if err == nil && json.Unmarshal(raw, &found) == nil && len(found.finals()) == len(d.Nodes) {
-			_, _ = fmt.Fprintf(out, "trace        %s/trace/%s  (block %d on all nodes)\n", viewer, id, height)
+			note(fmt.Sprintf("trace        %s/trace/%s  (block %d on all nodes)", viewer, id, height))
 			return
 		}
 		if tries%patience == 0 {
-			_, _ = fmt.Fprintf(out, "no complete trace of block %d at %s yet, trying a later block\n", height, viewer)
+			note(fmt.Sprintf("no complete trace of block %d at %s yet, trying a later block", height, viewer))
 			height = d.Sequencer().Pipeline.Snapshot().Applied() + fresh
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 )
 
 func newEvidence() *cobra.Command {
-	cmd := group("evidence", "Show, export or verify proofs that a proposer signed two headers for one height")
+	cmd := group("evidence", "Show, export or verify proofs that a proposer signed two headers for one height, or one that execution refutes")
 	list := &cobra.Command{
 		Use: "list", Short: "List the proofs a node keeps, running or not", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -54,7 +55,11 @@ func newEvidenceVerify() *cobra.Command {
 		Long: `Verify proofs as 'tandem evidence export' prints them, read from FILE or, when
 that is "-", from standard input. It needs the genesis file of the chain and no
 node: both headers must be of this chain and of one height, differ, and carry
-valid signatures of the proposer.`,
+valid signatures of the proposer. Of a header that execution refutes it is shown
+that the proposer signed it, that it follows the block before, and that its app
+hash is not the expected one. That the expected one is right, that the data is
+refused, or that a forced transaction was left out cannot be shown without the
+chain: the output says what to compare.`,
 		Example: `  tandem evidence export | tandem evidence verify - --genesis genesis.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all, err := readEvidence(cmd.InOrStdin(), args[0])
@@ -118,16 +123,69 @@ func storedEvidence(cmd *cobra.Command, noAnswer error) ([]block.Evidence, []byt
 
 func printEvidence(out io.Writer, all []block.Evidence) error {
 	if len(all) == 0 {
-		_, err := fmt.Fprintln(out, "no proposer was caught signing two headers for one height")
+		_, err := fmt.Fprintln(out, "no proposer was caught signing two headers for one height, or one that execution refutes")
 		return err
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "height\tfound at\tfirst\tseen\tsecond\tseen")
+	_, _ = fmt.Fprintln(w, "height\tkind\tfound at\theader\tseen\tagainst it")
 	for _, e := range all {
-		_, _ = fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", e.Height(), e.Second.At.Format(time.RFC3339),
-			e.First.Header.Digest().Short(), seenAt(e.First), e.Second.Header.Digest().Short(), seenAt(e.Second))
+		against := "signed " + short(e.First) + " too, " + seenAt(e.First)
+		if r := e.Refuted; r != nil {
+			against = fmt.Sprintf("executor %s: %s, %s", r.Executor, r.Rule, said(r))
+		}
+		_, _ = fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", e.Height(), e.Kind(), e.Second.At.Format(time.RFC3339),
+			short(e.Second), seenAt(e.Second), against)
 	}
 	return w.Flush()
+}
+
+// said is what a refutation expected.
+func said(r *block.Refutation) string {
+	switch r.Rule {
+	case block.ErrForcedLeftOut:
+		return fmt.Sprintf("%s of DA %d, blob %d, after %d epochs", r.WantHash.Short(), r.Forced.DAHeight, r.Forced.Index, r.Forced.Epochs)
+	case block.ErrRefusedData:
+		return strconv.Quote(string(r.Want[:min(len(r.Want), maxReason)]))
+	default:
+		return "want " + expected(r.Want)
+	}
+}
+
+// maxReason bounds what is shown of why an executor refuses data.
+const maxReason = 120
+
+// unproven says what was held against a verified header, and what it takes to confirm that.
+func unproven(h *block.SignedHeader, r *block.Refutation) string {
+	switch r.Rule {
+	case block.ErrForcedLeftOut:
+		return fmt.Sprintf("; neither it nor a block before it has transaction %s, forced at DA height %d (blob %d), %d epochs later, "+
+			"which takes the forced namespace and the chain to confirm", r.WantHash, r.Forced.DAHeight, r.Forced.Index, r.Forced.Epochs)
+	case block.ErrRefusedData:
+		return fmt.Sprintf(" with data hash %X; executor %s refuses that data: %s, which takes executing the chain to confirm",
+			h.Header.DataHash, r.Executor, said(r))
+	default:
+		return fmt.Sprintf(" with app hash %s; executor %s expected %s there, which takes executing the chain to confirm",
+			expected(h.Header.AppHash), r.Executor, expected(r.Want))
+	}
+}
+
+func short(s block.Sighting) string {
+	if s.Header == nil {
+		return ""
+	}
+	return s.Header.Digest().Short()
+}
+
+// expected shortens a state root, which may be a long text.
+func expected(root []byte) string {
+	const most = 16
+	switch {
+	case len(root) == 0:
+		return "(empty)"
+	case len(root) > most:
+		return fmt.Sprintf("%X…", root[:most])
+	}
+	return fmt.Sprintf("%X", root)
 }
 
 func seenAt(s block.Sighting) string {
@@ -182,6 +240,11 @@ func verifyEvidence(out io.Writer, all []block.Evidence, g block.Genesis, by []b
 	for i, e := range all {
 		if err := e.VerifyBy(g, by); err != nil {
 			return fmt.Errorf("evidence %d of %d proves nothing: %w", i+1, len(all), err)
+		}
+		if r := e.Refuted; r != nil {
+			_, _ = fmt.Fprintf(out, "block %d of %s: proposer %X signed %s%s\n", e.Height(), g.ChainID, by, e.Second.Header.Digest(),
+				unproven(e.Second.Header, r))
+			continue
 		}
 		_, _ = fmt.Fprintf(out, "block %d of %s: proposer %X signed both %s and %s\n", e.Height(), g.ChainID, by,
 			e.First.Header.Digest(), e.Second.Header.Digest())

@@ -44,6 +44,6 @@ func TestForced(t *testing.T) {
 
 	// Where nothing can be forced one is told so.
 	r = command(t, "tx", "--home", w.follower("other", da.viaDA(), noPeers).home, "--forced", "a=b")
-	require.Equal(t, exitFailed, r.code)
+	require.Equal(t, exitConfig, r.code)
 	require.Contains(t, r.err, "namespaces.forced is empty")
 }

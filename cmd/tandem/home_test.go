@@ -32,7 +32,7 @@ func files(t *testing.T, dir string) map[string]string {
 func TestInitSequencer(t *testing.T) {
 	home := newSequencer(t, "--sequencer.block_time", "250ms", "--sequencer.lazy", "--da-start-height", "7")
 	made := files(t, home)
-	require.Len(t, made, 4)
+	require.Len(t, made, 5)
 	for name := range made {
 		info, err := os.Stat(filepath.Join(home, name))
 		require.NoError(t, err)
@@ -55,7 +55,7 @@ func TestInitSequencer(t *testing.T) {
 	require.Equal(t, []string{"/ip4/127.0.0.1/tcp/0"}, loaded.Config.P2P.ListenAddresses)
 	require.Equal(t, []string{"http://127.0.0.1:1"}, loaded.Config.DA.Addresses)
 	require.True(t, filepath.IsAbs(loaded.Config.Signer.PassphraseFile), "where init read it is where start finds it")
-	require.Contains(t, made["config/tandem.yaml"], "# How long a started sequencer", "the file explains its keys")
+	require.Contains(t, made[app.ReferenceFile], "# How long a started sequencer", "the file explains its keys")
 }
 
 func TestInitFollowers(t *testing.T) {
@@ -68,7 +68,7 @@ func TestInitFollowers(t *testing.T) {
 		require.Contains(t, r.out, role+" of chain test-chain")
 		require.Contains(t, r.out, "tandem start --home "+home)
 		made := files(t, home)
-		require.Len(t, made, 3, "a follower signs nothing and has no signer key")
+		require.Len(t, made, 4, "a follower signs nothing and has no signer key")
 		require.Equal(t, files(t, sequencer)["config/genesis.json"], made["config/genesis.json"])
 		loaded, err := app.Load(app.Sources{Home: home})
 		require.NoError(t, err)
@@ -83,7 +83,7 @@ func TestInitKnowsTheEnvironment(t *testing.T) {
 	t.Setenv("TANDEM_DA_ADDRESS", "http://127.0.0.1:1")
 	t.Setenv("TANDEM_SIGNER_PASSPHRASE", "secret")
 	home := t.TempDir()
-	r := tandem(t, "init", "--home", home, "--role", "sequencer")
+	r := tandem(t, "init", "--home", home, "--role", "sequencer", "--da-start-height", "1")
 	require.Equal(t, exitOK, r.code, r.err)
 	require.NotContains(t, files(t, home)[app.ConfigFile], "http://127.0.0.1:1", "it is not written down")
 	require.Equal(t, exitOK, tandem(t, "config", "check", "--home", home).code)
@@ -92,11 +92,11 @@ func TestInitKnowsTheEnvironment(t *testing.T) {
 func TestInitNeverOverwrites(t *testing.T) {
 	home := newSequencer(t)
 	before := files(t, home)
-	again := []string{"init", "--home", home, "--role", "sequencer", "--da.address", "http://127.0.0.1:1", "--signer.passphrase_file", passphraseFile(t, "other")}
+	again := []string{"init", "--home", home, "--role", "sequencer", "--da-start-height", "1", "--da.address", "http://127.0.0.1:1", "--signer.passphrase_file", passphraseFile(t, "other")}
 	fails(t, exitConfig, "already initialized", again...)
 	require.Equal(t, before, files(t, home))
 	for name := range before { // also a home that has only one of the files
-		if name == "config/node_key.json" {
+		if name == "config/node_key.json" || name == app.ReferenceFile {
 			continue
 		}
 		part := t.TempDir()
@@ -125,10 +125,10 @@ func TestInitWritesAllOrNothing(t *testing.T) {
 		{"unknown role", `role is "king", want one of full, light, sequencer`, []string{"--role", "king"}},
 		{"bad value", "p2p.peers", []string{"--genesis", genesis, "--p2p.peers", "localhost"}},
 		{"no source", "no source of blocks", []string{"--genesis", genesis, "--p2p.disabled"}},
-		{"sequencer without DA", "da.address is empty", []string{"--role", "sequencer", "--signer.passphrase_file", pass}},
-		{"no name", "chain_id is empty", []string{"--role", "sequencer", "--signer.passphrase_file", pass, "--da.address", "http://a", "--chain-id", ""}},
-		{"no passphrase", "no passphrase: set signer.passphrase_file", []string{"--role", "sequencer", "--da.address", "http://a"}},
-		{"empty passphrase", "is empty", []string{"--role", "sequencer", "--da.address", "http://a", "--signer.passphrase_file", passphraseFile(t, "")}},
+		{"sequencer without DA", "da.address is empty", []string{"--role", "sequencer", "--da-start-height", "1", "--signer.passphrase_file", pass}},
+		{"no name", "chain_id is empty", []string{"--role", "sequencer", "--da-start-height", "1", "--signer.passphrase_file", pass, "--da.address", "http://a", "--chain-id", ""}},
+		{"no passphrase", "no passphrase: set signer.passphrase_file", []string{"--role", "sequencer", "--da-start-height", "1", "--da.address", "http://a"}},
+		{"empty passphrase", "is empty", []string{"--role", "sequencer", "--da-start-height", "1", "--da.address", "http://a", "--signer.passphrase_file", passphraseFile(t, "")}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -163,7 +163,7 @@ func TestConfigCheck(t *testing.T) {
 	require.Equal(t, exitOK, r.code, r.err)
 	require.Regexp(t, `^ok: sequencer of chain test-chain \(genesis [0-9A-F]{8}\)\n$`, r.out)
 	path := filepath.Join(home, app.ConfigFile)
-	text, err := os.ReadFile(path)
+	text, err := app.RenderConfig(map[string]any{"role": "sequencer", "da.address": []string{"http://127.0.0.1:1"}})
 	require.NoError(t, err)
 	for _, tt := range []struct{ old, changed, want string }{
 		{"log:", "logs:", `unknown key "logs.`},
@@ -174,7 +174,7 @@ func TestConfigCheck(t *testing.T) {
 		{"key_file: config/signer.json", "key_file: gone.json", "no signer key at"},
 		{"node_key_file: config/node_key.json", "node_key_file: config/genesis.json", "genesis.json: "},
 	} {
-		require.NoError(t, os.WriteFile(path, []byte(strings.Replace(string(text), tt.old, tt.changed, 1)), 0o600))
+		require.NoError(t, os.WriteFile(path, []byte(strings.Replace(text, tt.old, tt.changed, 1)), 0o600))
 		r := tandem(t, "config", "check", "--home", home)
 		require.Equal(t, exitConfig, r.code, tt.changed)
 		for line := range strings.SplitSeq(strings.TrimSpace(r.err), "\n") {

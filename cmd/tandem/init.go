@@ -36,7 +36,7 @@ config.`,
 	}
 	cmd.Flags().StringVar(&chainID, "chain-id", "tandem-1", "name of a new chain (sequencers)")
 	cmd.Flags().StringVar(&genesis, "genesis", "", "genesis file of the chain to follow")
-	cmd.Flags().Uint64Var(&daStart, "da-start-height", 1, "first DA height of a new chain (sequencers)")
+	cmd.Flags().Uint64Var(&daStart, "da-start-height", 0, "first DA height of a new chain (sequencers; default: the DA head of now)")
 	cmd.Flags().Uint64Var(&epoch, "forced-epoch", 50, "DA heights after which a new chain takes forced transactions (sequencers)")
 	cmd.Flags().AddFlagSet(config)
 	return cmd
@@ -58,6 +58,7 @@ func initHome(cmd *cobra.Command, p app.InitParams, genesis string, config *pfla
 			return err
 		}
 		p.Genesis = &g
+		warnGenesis(cmd, genesis)
 	}
 	file, _ := config.GetString("signer.passphrase_file")
 	if file != "" { // in the config, relative paths are below the home
@@ -66,7 +67,12 @@ func initHome(cmd *cobra.Command, p app.InitParams, genesis string, config *pfla
 		}
 	}
 	if role.Produces() && p.Genesis == nil {
-		if p.Passphrase, err = signer.Passphrase(file, os.Stdin, cmd.ErrOrStderr()); err != nil {
+		if !cmd.Flags().Changed("da-start-height") {
+			if p.DAStartHeight, err = startHeight(cmd, p.Home); err != nil {
+				return err
+			}
+		}
+		if p.Passphrase, err = signer.NewPassphrase(file, os.Stdin, cmd.ErrOrStderr()); err != nil {
 			return err
 		}
 	}
@@ -77,6 +83,23 @@ func initHome(cmd *cobra.Command, p app.InitParams, genesis string, config *pfla
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s of chain %s (genesis %s), config in %s\nstart it with: tandem start --home %s\n",
 		role.Name(), g.ChainID, g.Hash().Short(), filepath.Join(p.Home, app.ConfigFile), p.Home)
 	return withCode(exitFailed, err)
+}
+
+// warnGenesis names what is ignored of a genesis file.
+func warnGenesis(cmd *cobra.Command, path string) {
+	if unknown := block.UnknownInGenesis(path); len(unknown) > 0 {
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "tandem: %s: not known and ignored: %s\n", path, strings.Join(unknown, ", "))
+	}
+}
+
+// startHeight asks the DA layer of the flags where a new chain begins. What is wrong
+// with the home or the flags is left to app.Init.
+func startHeight(cmd *cobra.Command, home string) (uint64, error) {
+	loaded, err := app.Load(app.Sources{Home: home, Env: os.Environ(), Flags: cmd.Flags()})
+	if _, exists := os.Stat(filepath.Join(home, app.ConfigFile)); exists == nil || err != nil || len(loaded.Config.DA.Addresses) == 0 {
+		return 1, nil //nolint:nilerr // see above
+	}
+	return app.StartHeight(cmd.Context(), loaded.Config.DA)
 }
 
 // changed returns the config flags that were given. Parsing is done by the

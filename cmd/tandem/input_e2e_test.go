@@ -65,11 +65,12 @@ func TestWrongInput(t *testing.T) {
 	text, err := os.ReadFile(config)
 	require.NoError(t, err)
 	for want, changed := range map[string]string{
-		`unknown key "syncer.retries"`: strings.Replace(string(text), "syncer:\n", "syncer:\n  retries: 5\n", 1),
+		`unknown key "syncer.retries"`: string(text) + "\nsyncer:\n  retries: 5\n",
 		"config/tandem.yaml: ":         strings.Replace(string(text), "role:", "role: {", 1),
 		"tandem.yaml: yaml: control":   "\x00\x01\x02",
 		`rpc.address is "nonsense"`:    strings.Replace(string(text), `address: "`+full.ip+`:0"`, "address: nonsense", 1),
 	} {
+		require.NotEqual(t, string(text), changed, want)
 		require.NoError(t, os.WriteFile(config, []byte(changed), 0o600))
 		w.refuses(exitConfig, want, startFull()...)
 	}
@@ -140,8 +141,8 @@ func TestDamagedDatabase(t *testing.T) {
 func TestDAIsUnreachable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	da := w.newDA()                                   // never started
-	seq := w.sequencer("--sequencer.begin_unchecked") // of a chain that is known to be new
+	da := w.newDA()                                                          // never started
+	seq := w.sequencer("--da-start-height=1", "--sequencer.begin_unchecked") // of a chain that is known to be new
 	seq.start()
 	both := w.follower("both", seq.viaP2P(), da.viaDA())
 	both.start()

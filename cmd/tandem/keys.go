@@ -27,14 +27,16 @@ func newKeys() *cobra.Command {
 		Use: "export", Short: "Print the signer's private key as hex (whoever has it can sign blocks)", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return exportKey(cmd) },
 	}
+	var replace bool
 	imported := &cobra.Command{
 		Use: "import FILE", Short: "Save an exported private key as the signer key of the home", Args: arguments(1, 1),
 		Long: `Save a private key, 128 hex digits as 'tandem keys export' prints them, as the
 signer key of the home, encrypted with its passphrase. The key is read from FILE,
 or from standard input when that is "-", so that it is in no list of processes.`,
 		Example: `  tandem keys export --home old | TANDEM_SIGNER_PASSPHRASE=... tandem keys import --home new -`,
-		RunE:    func(cmd *cobra.Command, args []string) error { return importKey(cmd, args[0]) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return importKey(cmd, args[0], replace) },
 	}
+	imported.Flags().BoolVar(&replace, "force", false, "replace the signer key of the home; the old file is kept beside it")
 	for _, c := range []*cobra.Command{show, export, imported} {
 		c.Flags().AddFlagSet(app.Flags())
 		cmd.AddCommand(c)
@@ -102,7 +104,7 @@ func exportKey(cmd *cobra.Command) error {
 	return err
 }
 
-func importKey(cmd *cobra.Command, path string) error {
+func importKey(cmd *cobra.Command, path string, replace bool) error {
 	raw, err := readKey(cmd.InOrStdin(), path)
 	if err != nil {
 		return withCode(exitConfig, err)
@@ -115,14 +117,30 @@ func importKey(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
-	passphrase, err := signer.Passphrase(c.PassphraseFile, os.Stdin, cmd.ErrOrStderr())
+	passphrase, err := signer.NewPassphrase(c.PassphraseFile, os.Stdin, cmd.ErrOrStderr())
 	if err != nil {
 		return withCode(exitConfig, err)
 	}
-	if err := signer.Save(c.KeyFile, key, passphrase); err != nil {
+	if err := saveKey(cmd.ErrOrStderr(), c.KeyFile, key, passphrase, replace); err != nil {
 		return withCode(exitConfig, err)
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "address     %s\n", signer.NewLocal(key).Address())
+	return err
+}
+
+// saveKey writes a new key file, or replaces one and says where the old one is.
+func saveKey(said io.Writer, path string, key ed25519.PrivateKey, passphrase []byte, replace bool) error {
+	if !replace {
+		err := signer.Save(path, key, passphrase)
+		if errors.Is(err, signer.ErrExists) {
+			return fmt.Errorf("%w: --force replaces it and keeps the old file", err)
+		}
+		return err
+	}
+	old, err := signer.Replace(path, key, passphrase)
+	if err == nil && old != "" {
+		_, err = fmt.Fprintf(said, "the old key is kept as %s\n", old)
+	}
 	return err
 }
 

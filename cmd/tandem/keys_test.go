@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -42,7 +44,7 @@ func TestKeysMove(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte(exported.out), 0o600))
 
 	moved := filepath.Join(t.TempDir(), "moved")
-	r := tandem(t, "init", "--home", moved, "--role", "sequencer", "--da.address", "http://127.0.0.1:1",
+	r := tandem(t, "init", "--home", moved, "--role", "sequencer", "--da-start-height", "1", "--da.address", "http://127.0.0.1:1",
 		"--genesis", filepath.Join(home, "config/genesis.json"), "--signer.passphrase_file", relative(t, passphraseFile(t, "new secret")))
 	require.Equal(t, exitOK, r.code, r.err)
 	fails(t, exitConfig, "no signer key at", "start", "--home", moved)
@@ -55,6 +57,42 @@ func TestKeysMove(t *testing.T) {
 	require.Equal(t, exported.out, tandem(t, "keys", "export", "--home", moved).out)
 	fails(t, exitConfig, "already exists", "keys", "import", "--home", moved, file)
 	require.Equal(t, exitOK, tandem(t, "config", "check", "--home", moved).code)
+}
+
+// An import over a key keeps the old one in a file of its own, however often.
+func TestKeysImportForceKeepsTheOldKey(t *testing.T) {
+	home, other := newSequencer(t), newSequencer(t)
+	first := tandem(t, "keys", "export", "--home", home)
+	second := tandem(t, "keys", "export", "--home", other)
+	require.Equal(t, exitOK, first.code)
+	file := filepath.Join(t.TempDir(), "key")
+	for n, key := range []string{second.out, first.out} {
+		before := files(t, home)["config/signer.json"]
+		require.NoError(t, os.WriteFile(file, []byte(key), 0o600))
+		r := tandem(t, "keys", "import", "--force", "--home", home, file)
+		require.Equal(t, exitOK, r.code, r.err)
+		require.Equal(t, before, files(t, home)[fmt.Sprintf("config/signer.json.old-%d", n+1)])
+		require.Equal(t, key, tandem(t, "keys", "export", "--home", home).out)
+	}
+}
+
+// The namespaces are printed as explorers and DA nodes take them.
+func TestNamespacesInHex(t *testing.T) {
+	home := newSequencer(t)
+	r := tandem(t, "namespaces", "--home", home, "--namespaces.forced", "mine")
+	require.Equal(t, exitOK, r.code, r.err)
+	for use, name := range map[string]string{"header": "test-chain-headers", "data": "test-chain-data", "forced": "mine"} {
+		sum := sha256.Sum256([]byte(name))
+		require.Regexp(t, fmt.Sprintf(`(?m)^%s +%s +%038x%x$`, use, name, 0, sum[:10]), r.out)
+	}
+	require.NotContains(t, tandem(t, "namespaces", "--home", home).out, "forced")
+}
+
+// What is missing in the config to force a transaction is an error of the config.
+func TestForcedNeedsANamespace(t *testing.T) {
+	home := newSequencer(t)
+	fails(t, exitConfig, "namespaces.forced is empty", "tx", "--home", home, "--forced", "a=b")
+	fails(t, exitFailed, "post to da", "tx", "--home", home, "--forced", "--namespaces.forced", "mine", "--da.address", "http://127.0.0.1:2", "a=b")
 }
 
 func TestKeysImportRefuses(t *testing.T) {

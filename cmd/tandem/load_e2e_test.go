@@ -40,7 +40,7 @@ func TestLargeTransactions(t *testing.T) {
 		tx := append(fmt.Appendf(nil, "large%d=", i), bytes.Repeat([]byte{'a' + byte(i)}, size)...)
 		require.Equal(t, http.StatusAccepted, post(tx))
 	}
-	require.Equal(t, http.StatusRequestEntityTooLarge, post(make([]byte, 1<<20+1)))
+	require.Equal(t, http.StatusRequestEntityTooLarge, post(make([]byte, 4_500_001)))
 	for _, n := range nodes {
 		for i := range count {
 			n.reads(fmt.Sprintf("large%d", i), strings.Repeat(string(rune('a'+i)), size))
@@ -95,14 +95,14 @@ func TestStopsWithRudeClients(t *testing.T) {
 		require.NoError(t, err)
 		return c
 	}
-	const unfinished = "POST /tx HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf"
+	const unfinished = "POST /tx HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf"
 	for _, address := range []string{seq.rpc(), da.url} {
 		defer dial(address, "").Close()
 		defer dial(address, "GET /status HTT").Close()
 		defer dial(address, unfinished).Close()
 	}
 	// One that has been served, and keeps its connection.
-	kept := dial(seq.rpc(), "GET /status HTTP/1.1\r\nHost: x\r\n\r\n")
+	kept := dial(seq.rpc(), "GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	defer kept.Close()
 	line, err := bufio.NewReader(kept).ReadString('\n')
 	require.NoError(t, err)
@@ -116,7 +116,7 @@ func TestLightNodes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	da := w.newDA()
-	seq := w.sequencer()
+	seq := w.sequencer("--da-start-height=1")
 	const light = "--role=light"
 	peers := w.follower("peers", light, seq.viaP2P())
 	alone := w.follower("alone", light, da.viaDA(), noPeers)

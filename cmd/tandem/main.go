@@ -17,6 +17,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"go.uber.org/dig"
+
+	"github.com/tandem-node/tandem/app"
 )
 
 // Exit codes; docs/cli.md lists them for operators.
@@ -48,6 +50,10 @@ func main() {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	signal.Ignore(syscall.SIGPIPE) // a reader of the log that goes away does not end the node
 	go func() {
 		<-signals
 		cancel()                 // asks for a clean stop
@@ -67,6 +73,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errOut)
+	strictCompletion(root)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
@@ -77,6 +84,17 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	}
 	report(errOut, err, code, cmd.CommandPath())
 	return code
+}
+
+// strictCompletion makes completion refuse a shell it does not know. It takes the
+// output of root as it is now.
+func strictCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Args, c.RunE = noCommand, help
+		}
+	}
 }
 
 // report prints one line per problem, the cause first: the path through the
@@ -111,7 +129,8 @@ Start with:
 	root.SetFlagErrorFunc(wrongFlag)
 	root.PersistentFlags().String("home", defaultHome(), "directory of the node (or TANDEM_HOME)")
 	root.AddCommand(
-		newInit(), newStart(), newDevnet(), newDA(), newStatus(), newPeers(), newEvidence(), newTx(), newKeys(), newConfig(), newLog(), newGraph(), newVersion(),
+		newInit(), newStart(), newDevnet(), newDA(), newStatus(), newPeers(), newEvidence(), newRepair(), newRollback(), newTx(), newKeys(), newConfig(), newNamespaces(), newLog(), newGraph(),
+		newVersion(),
 	)
 	return root
 }
@@ -123,20 +142,38 @@ func group(use, short string) *cobra.Command {
 
 func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 
-// wrongFlag says what a flag takes, where its value is not that.
-func wrongFlag(_ *cobra.Command, err error) error {
+// wrongFlag says what a flag takes, where its value is not that, and names the
+// nearest flag where one does not exist.
+func wrongFlag(cmd *cobra.Command, err error) error {
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		return fmt.Errorf("%w%s", err, nearFlag(cmd, unknown.GetSpecifiedName()))
+	}
 	wrong, ok := errors.AsType[*pflag.InvalidValueError](err)
 	if !ok {
 		return err
 	}
 	want := map[string]string{
 		"bool": "true or false", "duration": "a duration like 1m30s", "int": "a whole number", "int64": "a whole number",
-		"uint64": "a whole number, not negative", "float64": "a number",
+		"uint64": "a whole number, not negative", "float64": "a number", "size": "bytes like 67108864 or 64MiB",
 	}[wrong.GetFlag().Value.Type()]
 	if want == "" {
 		return err
 	}
 	return fmt.Errorf("--%s is %q, want %s", wrong.GetFlag().Name, wrong.GetValue(), want)
+}
+
+// nearFlag suggests the flag of cmd that looks most like name.
+func nearFlag(cmd *cobra.Command, name string) string {
+	var known []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			known = append(known, f.Name)
+		}
+	})
+	if near := app.Nearest(name, known); near != "" {
+		return fmt.Sprintf(", did you mean --%s?", near)
+	}
+	return ""
 }
 
 // arguments refuses another number of arguments than from least to most.

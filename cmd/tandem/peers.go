@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/spf13/cobra"
 
 	"github.com/tandem-node/tandem/modules/rpc"
@@ -90,6 +91,9 @@ func showPeers(cmd *cobra.Command, asJSON bool, show func(io.Writer, rpc.PeerLis
 }
 
 func changePeers(cmd *cobra.Command, path string, req rpc.BanRequest, done string) error {
+	if _, err := peer.Decode(req.ID); err != nil {
+		return withCode(exitUsage, fmt.Errorf("%q is no peer id, want one as 'tandem peers list' prints it", req.ID))
+	}
 	address, err := rpcAddress(cmd)
 	if err != nil {
 		return err

@@ -47,14 +47,15 @@ func TestPeersCommands(t *testing.T) {
 	r = tandem(t, "peers", "list", "--json", "--rpc", node.URL)
 	require.True(t, json.Valid([]byte(r.out)))
 
+	const one = "12D3KooWLcvpWLDSdx94WGaXEdgqstjGA8uSPmMPpwSdwxahyoFh"
 	asked = nil
-	r = tandem(t, "peers", "ban", "12D3Kone", "--for", "1h", "--rpc", node.URL)
+	r = tandem(t, "peers", "ban", one, "--for", "1h", "--rpc", node.URL)
 	require.Equal(t, exitOK, r.code, r.err)
-	require.Contains(t, r.out, "12D3Kone is banned")
-	r = tandem(t, "peers", "unban", "12D3Kbad", "--rpc", node.URL)
-	require.Contains(t, r.out, "12D3Kbad is no longer banned")
+	require.Contains(t, r.out, one+" is banned")
+	r = tandem(t, "peers", "unban", one, "--rpc", node.URL)
+	require.Contains(t, r.out, one+" is no longer banned")
 	require.Equal(t, []string{
-		`POST /peers/ban application/json {"id":"12D3Kone","for":"1h0m0s"}`, `POST /peers/unban application/json {"id":"12D3Kbad"}`,
+		`POST /peers/ban application/json {"id":"` + one + `","for":"1h0m0s"}`, `POST /peers/unban application/json {"id":"` + one + `"}`,
 	}, asked)
 	fails(t, exitUsage, "0 arguments, want: tandem peers ban ID", "peers", "ban")
 	fails(t, exitUsage, "want more than 0", "peers", "ban", "x", "--for", "-1s", "--rpc", node.URL)

@@ -90,8 +90,6 @@ func runNode(ctx context.Context, setup app.Setup) error {
 	if err := a.Stop(stopping); err != nil {
 		failure = errors.Join(failure, fmt.Errorf("stop: %w", err))
 	}
-	if err := setup.Tracing.Shutdown(stopping); err != nil {
-		setup.Log.Warn("last spans not sent", zap.Error(err))
-	}
+	setup.EndTracing(stopping)
 	return withCode(exitFailed, failure)
 }

@@ -55,6 +55,9 @@ func printStatus(out io.Writer, s rpc.Status, now time.Time) error {
 	row("stored", "%s", storedText(s))
 	row("p2p", "%s%s", p2pText(s.P2P), sourceText(s.P2P.Progress, now))
 	row("da", "%s%s", daText(s, now), sourceText(s.DA.Progress, now))
+	if s.DA.Identity != "" {
+		row("da identity", "%s", s.DA.Identity)
+	}
 	if len(s.DA.Endpoints) > 1 {
 		for _, e := range s.DA.Endpoints {
 			row("da endpoint", "%s", endpointText(e))
@@ -69,11 +72,14 @@ func printStatus(out io.Writer, s rpc.Status, now time.Time) error {
 	}
 	row("state root", "%s", orNone(s.Applied.StateRoot))
 	row("waiting for", "%s", orNone(s.WaitingFor))
+	for _, p := range s.Problems {
+		row("problem", "%s: %s, for %s", p.Kind, p.Reason, tenths(now.Sub(p.Since)))
+	}
 	return w.Flush()
 }
 
 func conflictText(c rpc.Conflicts) string {
-	text := fmt.Sprintf("%d pairs of headers signed for one height", c.Count)
+	text := fmt.Sprintf("%d proofs against the proposer", c.Count)
 	if c.Last != nil {
 		text += fmt.Sprintf(", last at block %d", c.Last.Height)
 	}
@@ -119,8 +125,10 @@ func span(seconds float64) string {
 }
 
 func ago(at, now time.Time) string {
-	return now.Sub(at).Round(100*time.Millisecond).String() + " ago"
+	return tenths(now.Sub(at)) + " ago"
 }
+
+func tenths(d time.Duration) string { return d.Round(100 * time.Millisecond).String() }
 
 func appliedText(a rpc.Applied, now time.Time) string {
 	switch {
@@ -136,6 +144,9 @@ func appliedText(a rpc.Applied, now time.Time) string {
 func finalText(f rpc.Final) string {
 	if f.HeaderDA == 0 {
 		return ""
+	}
+	if f.DataDA == 0 { // none was posted, or this node does not follow data
+		return fmt.Sprintf(", header at DA %d", f.HeaderDA)
 	}
 	return fmt.Sprintf(", header at DA %d, data at DA %d", f.HeaderDA, f.DataDA)
 }

@@ -7,10 +7,22 @@ type Batch struct {
 	States      []State     // one per newly applied height, ascending
 	Inclusions  []Inclusion // seen on DA; the first per height and kind stands
 	Final       uint64      // new final height
-	DACursor    uint64      // next DA height to read
+	DA          DAPositions // how far DA was read
 	DropPending bool        // forget the pending block
 	DropRevert  bool        // forget the revert under way: it is done
 	Sync        bool        // reach the disk before Commit returns
+}
+
+// DAPositions says how far a node has read DA. A position of 0 means not known;
+// in a Batch it leaves the stored one as it is.
+type DAPositions struct {
+	// Floor is the DA height that a restart reads from. It is at or below every
+	// height that holds something of the proposer's which is not stored yet.
+	Floor uint64
+	// Scanned is the DA height below which everything was read and handed over, by
+	// this process or an earlier one. It is what may be concluded from: what was not
+	// seen below it is not there, as far as DA said. It is never below Floor.
+	Scanned uint64
 }
 
 // QueueChange is a step of the stored queue of transactions that wait for a

@@ -3,6 +3,7 @@ package block_test
 import (
 	"crypto/ed25519"
 	"crypto/sha512"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"strconv"
@@ -109,4 +110,26 @@ func torsionSignature(key ed25519.PrivateKey, r, message []byte) []byte {
 	s := make([]byte, 32)
 	_ = scalar.New().Mul(k, a).ToBytes(s)
 	return append(append([]byte{}, r...), s...)
+}
+
+// TestBatchRefusesErrorsThatCancel changes two signatures of one key by amounts that
+// add up to nothing. Without random weights the sum over both would not change, and
+// anybody could forge such pairs.
+func TestBatchRefusesErrorsThatCancel(t *testing.T) {
+	shift := func(sig []byte, by int64) []byte {
+		out := append([]byte{}, sig...)
+		s := out[32:40] // the low bytes of s, little endian
+		binary.LittleEndian.PutUint64(s, binary.LittleEndian.Uint64(s)+uint64(by))
+		return out
+	}
+	for try := range 20 {
+		var items []block.Signed
+		for i := range 6 {
+			items = append(items, signed("one key", fmt.Sprint(try, i)))
+		}
+		require.True(t, block.VerifyBatch(items))
+		items[1].Signature = shift(items[1].Signature, 5)
+		items[4].Signature = shift(items[4].Signature, -5)
+		require.False(t, block.VerifyBatch(items))
+	}
 }

@@ -1,8 +1,10 @@
 package block
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -38,24 +40,23 @@ type Data struct {
 // keeps m, whose LastDataHash comes to lie in the data's own encoding: a hash is
 // mostly a part of the data before, and would keep that, and all before it, in
 // memory.
-func NewData(m *Metadata, txs [][]byte) *Data {
+func NewData(m *Metadata, txs [][]byte) *Data { return newData(m, slices.Clone(txs)) }
+
+// newData is NewData that keeps the list, whose elements it replaces by copies.
+func newData(m *Metadata, txs [][]byte) *Data {
 	size := 0
 	for _, tx := range txs {
 		size += sizeBytes(2, len(tx))
 	}
 	// The leading zero byte is the prefix of both hashes (evolve-wire §2.3).
 	raw := m.appendField(append(make([]byte, 0, 1+m.sizeHint()+size), 0))
-	d := &Data{Metadata: m, Txs: make([][]byte, len(txs))}
 	from := len(raw)
 	m.own(raw)
 	for i, tx := range txs {
 		raw = appendBytesAlways(raw, 2, tx)
-		d.Txs[i] = raw[len(raw)-len(tx) : len(raw) : len(raw)]
+		txs[i] = raw[len(raw)-len(tx) : len(raw) : len(raw)]
 	}
-	d.raw = raw
-	d.hash = Sum(raw)
-	d.commitment = commit(raw, from)
-	return d
+	return &Data{Metadata: m, Txs: txs, raw: raw, hash: Sum(raw), commitment: commit(raw, from)}
 }
 
 // commit hashes 0x00 ‖ transactions. Where the transactions do not already
@@ -95,7 +96,7 @@ func DecodeData(b []byte) (*Data, error) {
 	var (
 		m    *Metadata
 		hint uint64
-		txs  [][]byte
+		txs  = make([][]byte, 0, countTxs(b))
 	)
 	r := reader{rest: b}
 	for r.next() {
@@ -117,9 +118,39 @@ func DecodeData(b []byte) (*Data, error) {
 	if r.err != nil {
 		return nil, fmt.Errorf("data: %w", r.err)
 	}
-	d := NewData(m, txs)
+	d := newData(m, txs)
 	d.DAHint = hint
 	return d, nil
+}
+
+// txBytes is what a transaction takes in memory beside its bytes, itemBytes the same
+// of an item.
+const (
+	txBytes   = 24
+	itemBytes = 512
+)
+
+// countTxs returns how many transactions encoded data has, as far as it can be read.
+func countTxs(b []byte) (n int) {
+	for r := (reader{rest: b}); r.next(); {
+		if r.is(2, protowire.BytesType) {
+			n++
+		}
+	}
+	return n
+}
+
+// HeldData returns what encoded data takes in memory once it is decoded. It allocates
+// nothing.
+func HeldData(b []byte) int { return len(b) + txBytes*countTxs(b) + itemBytes }
+
+// Held returns the bytes the data takes in memory.
+func (d *Data) Held() int { return len(d.raw) + txBytes*len(d.Txs) + itemBytes }
+
+// IsP2P reports whether b is what EncodeP2P returns.
+func (d *Data) IsP2P(b []byte) bool {
+	hint, ok := bytes.CutPrefix(b, d.raw[1:])
+	return ok && bytes.Equal(hint, appendUintAlways(nil, 3, d.DAHint))
 }
 
 // decodeMetadata reads the metadata. Its last data hash aliases b.
@@ -143,6 +174,9 @@ func decodeMetadata(b []byte) (*Metadata, error) {
 	}
 	if !utf8.ValidString(m.ChainID) {
 		return nil, errors.New("metadata: chain id is not valid UTF-8")
+	}
+	if err := checkRange(m.Height, m.Time); err != nil {
+		return nil, fmt.Errorf("metadata: %w", err)
 	}
 	return m, nil
 }

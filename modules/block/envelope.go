@@ -1,6 +1,7 @@
 package block
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -61,7 +62,8 @@ func (s SignedData) Encode() []byte {
 	return s.Signer.appendField(b)
 }
 
-// DecodeSignedData reads a SignedData blob.
+// DecodeSignedData reads a SignedData blob. It keeps nothing of b, which may hold any
+// number of bytes that are no part of what is signed; b may be reused afterwards.
 func DecodeSignedData(b []byte) (SignedData, error) {
 	if err := checkSize("signed data", b); err != nil {
 		return SignedData{}, err
@@ -71,7 +73,7 @@ func DecodeSignedData(b []byte) (SignedData, error) {
 		hasSigner bool
 		err       error
 	)
-	r := reader{rest: append([]byte(nil), b...)}
+	r := reader{rest: b}
 	for r.next() {
 		switch {
 		case r.is(1, protowire.BytesType):
@@ -99,6 +101,8 @@ func DecodeSignedData(b []byte) (SignedData, error) {
 	case s.Data == nil:
 		return SignedData{}, errors.New("signed data: no data in message")
 	}
+	s.Signature = bytes.Clone(s.Signature)
+	s.Signer.Address, s.Signer.PubKey = bytes.Clone(s.Signer.Address), bytes.Clone(s.Signer.PubKey)
 	return s, nil
 }
 

@@ -95,6 +95,8 @@ func FuzzEvidence(f *testing.F) {
 	_, e := evidence(f)
 	f.Add(e.Encode())
 	f.Add(block.Revert{To: 3, Header: e.First.Header}.Encode())
+	_, r := refuted(4, []byte("computed"))
+	f.Add(r.Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if e, err := block.DecodeEvidence(b); err == nil {
 			again, err := block.DecodeEvidence(e.Encode())

@@ -7,9 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 const maxGenesisBytes = 1 << 20
@@ -32,10 +37,14 @@ func (g Genesis) Validate() error {
 		return errors.New("chain_id is empty, want a name")
 	case len(g.ChainID) > maxChainIDBytes:
 		return fmt.Errorf("chain_id has %d bytes, want at most %d", len(g.ChainID), maxChainIDBytes)
+	case strings.ContainsFunc(g.ChainID, func(r rune) bool { return !unicode.IsPrint(r) || r == ' ' || r == utf8.RuneError }):
+		return fmt.Errorf("chain_id is %q, want printable characters without spaces", g.ChainID)
 	case g.StartTime.IsZero() || g.StartTime.UnixNano() <= 0:
 		return fmt.Errorf("start_time is %s, want a time after 1970", g.StartTime)
 	case g.InitialHeight == 0:
 		return errors.New("initial_height is 0, want at least 1")
+	case g.InitialHeight > MaxHeight:
+		return fmt.Errorf("initial_height is %d, want at most %d", g.InitialHeight, uint64(MaxHeight))
 	case len(g.ProposerAddress) == 0:
 		return errors.New("proposer_address is empty, want base64 of 32 bytes (copy the sequencer's genesis file)")
 	case len(g.ProposerAddress) != HashSize:
@@ -47,7 +56,9 @@ func (g Genesis) Validate() error {
 }
 
 // Hash identifies the genesis: nodes with different hashes are of different
-// chains. It covers every field in a fixed order.
+// chains. It covers, in a fixed order, every field but DAStartHeight, which only
+// says where to begin to read DA and may be moved on a running chain (evolve-wire
+// §7.1).
 func (g Genesis) Hash() Hash {
 	var b bytes.Buffer
 	put := func(p []byte) {
@@ -57,21 +68,21 @@ func (g Genesis) Hash() Hash {
 	put([]byte(g.ChainID))
 	put(g.ProposerAddress)
 	for _, n := range []uint64{
-		uint64(g.StartTime.UnixNano()), g.InitialHeight, g.DAStartHeight, g.DAEpochForcedInclusion,
+		uint64(g.StartTime.UnixNano()), g.InitialHeight, g.DAEpochForcedInclusion,
 	} {
 		_ = binary.Write(&b, binary.BigEndian, n)
 	}
 	return Sum(b.Bytes())
 }
 
-// DecodeGenesis reads and validates a genesis file. Unknown keys are errors.
+// DecodeGenesis reads and validates a genesis file. Unknown members are ignored: UnknownInGenesis
+// names them.
 func DecodeGenesis(b []byte) (Genesis, error) {
 	if len(b) > maxGenesisBytes {
 		return Genesis{}, fmt.Errorf("genesis has %d bytes, at most %d allowed: %w", len(b), maxGenesisBytes, ErrTooLarge)
 	}
 	g := Genesis{DAEpochForcedInclusion: 50}
 	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
 	if err := dec.Decode(&g); err != nil {
 		return Genesis{}, fmt.Errorf("genesis: %w", err)
 	}
@@ -96,6 +107,22 @@ func LoadGenesis(path string) (Genesis, error) {
 		return Genesis{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return g, nil
+}
+
+// UnknownInGenesis names the members of a genesis file that LoadGenesis ignores.
+func UnknownInGenesis(path string) []string {
+	raw, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil
+	}
+	var members, known map[string]json.RawMessage
+	if json.Unmarshal(raw, &members) != nil {
+		return nil
+	}
+	b, _ := json.Marshal(Genesis{})
+	_ = json.Unmarshal(b, &known)
+	maps.DeleteFunc(members, func(name string, _ json.RawMessage) bool { return known[strings.ToLower(name)] != nil })
+	return slices.Sorted(maps.Keys(members))
 }
 
 // Save writes the genesis file, readable by ev-node too.

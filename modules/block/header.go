@@ -162,6 +162,9 @@ func decodeHeader(b []byte) (Header, error) {
 	case !utf8.ValidString(h.ChainID):
 		return Header{}, errors.New("header: chain id is not valid UTF-8")
 	}
+	if err := checkRange(h.Height, h.Time); err != nil {
+		return Header{}, fmt.Errorf("header: %w", err)
+	}
 	return h, nil
 }
 

@@ -30,6 +30,8 @@ const (
 	ErrDataTime           Rule = "data has another time than the header"
 	ErrWrongCommitment    Rule = "data does not match the header's data hash"
 	ErrBrokenDataLink     Rule = "last data hash does not match the previous data"
+	ErrRefusedData        Rule = "execution refuses the data"
+	ErrForcedLeftOut      Rule = "a forced transaction is left out"
 )
 
 // Error makes a Rule usable as a sentinel.

@@ -3,6 +3,7 @@ package block_test
 import (
 	"bytes"
 	"crypto/ed25519"
+	"os"
 	"testing"
 	"time"
 
@@ -223,7 +224,7 @@ func TestGenesisFile(t *testing.T) {
 
 	for content, want := range map[string]string{
 		`{`:                                   "genesis",
-		`{"chain":"c"}`:                       `unknown field "chain"`,
+		`{"chain":"c"}`:                       "chain_id is empty",
 		`{"chain_id":"c"}{}`:                  "more than one JSON value",
 		`{"chain_id":""}`:                     "chain_id is empty",
 		`{"chain_id":"c","initial_height":1}`: "start_time",
@@ -236,6 +237,21 @@ func TestGenesisFile(t *testing.T) {
 	}
 	_, err = block.LoadGenesis(path + "x")
 	require.Error(t, err)
+}
+
+func TestUnknownMembersOfAGenesisFileAreNamed(t *testing.T) {
+	path := t.TempDir() + "/genesis.json"
+	require.NoError(t, testutil.NewChain("c").Genesis.Save(path))
+	g, err := block.LoadGenesis(path)
+	require.NoError(t, err)
+	require.Empty(t, block.UnknownInGenesis(path))
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, append([]byte(`{"da_start_heigth":7,"app_state":{},`), bytes.TrimSpace(raw)[1:]...), 0o600))
+	more, err := block.LoadGenesis(path)
+	require.NoError(t, err)
+	require.Equal(t, g, more)
+	require.Equal(t, []string{"app_state", "da_start_heigth"}, block.UnknownInGenesis(path))
 }
 
 func TestStateTimestamps(t *testing.T) {
@@ -257,4 +273,24 @@ func TestConflictCarriesBoth(t *testing.T) {
 	require.Equal(t, a, c.Have)
 	require.Equal(t, b, c.Got)
 	require.ErrorContains(t, err, "height 1")
+}
+
+// TestGenesisHashIsTheIdentity: where DA is begun to be read may be moved on a
+// running chain; nothing else may.
+func TestGenesisHashIsTheIdentity(t *testing.T) {
+	g := block.Genesis{ChainID: "c", StartTime: time.Unix(1, 0), InitialHeight: 1, ProposerAddress: make([]byte, 32), DAStartHeight: 1, DAEpochForcedInclusion: 50}
+	moved := g
+	moved.DAStartHeight = 900
+	require.Equal(t, g.Hash(), moved.Hash())
+	for name, change := range map[string]func(*block.Genesis){
+		"chain id": func(g *block.Genesis) { g.ChainID = "d" }, "start time": func(g *block.Genesis) { g.StartTime = time.Unix(2, 0) },
+		"initial height": func(g *block.Genesis) { g.InitialHeight = 2 }, "proposer": func(g *block.Genesis) { g.ProposerAddress = append(make([]byte, 31), 1) },
+		"epoch": func(g *block.Genesis) { g.DAEpochForcedInclusion = 51 },
+	} {
+		other := g
+		change(&other)
+		require.NotEqual(t, g.Hash(), other.Hash(), name)
+	}
+	g.ChainID = "a\x1b[31m"
+	require.ErrorContains(t, g.Validate(), "want printable characters")
 }

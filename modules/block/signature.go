@@ -64,7 +64,9 @@ func verifyMessage(height uint64, s Signer, message, signature []byte) error {
 
 // VerifySignature checks the header's signature, once: later calls, and calls
 // on trusted headers, return at once. Headers with legacy fields may be signed
-// in either encoding.
+// in either encoding. Those without may not be signed in the legacy one: it stands
+// for fields that were stripped from the header, whose hash would be another one,
+// and everybody could make such a header of one the proposer has signed.
 func (h *SignedHeader) VerifySignature() error {
 	if atomic.LoadUint32(&h.verified) == 1 {
 		return nil
@@ -73,15 +75,26 @@ func (h *SignedHeader) VerifySignature() error {
 		return violation(ErrNoSignature, h.Height())
 	}
 	err := verifyMessage(h.Height(), h.Signer, h.payload, h.Signature)
-	if err != nil && h.Signer.RawPubKey() != nil {
-		if verifyMessage(h.Height(), h.Signer, h.Header.EncodeLegacy(), h.Signature) == nil {
-			err = nil
-		}
+	if err != nil && h.signedLegacy() {
+		err = nil
 	}
 	if err == nil {
 		atomic.StoreUint32(&h.verified, 1)
 	}
 	return err
+}
+
+func (h *SignedHeader) signedLegacy() bool {
+	return !h.Header.Legacy.IsZero() && h.Signer.RawPubKey() != nil &&
+		verifyMessage(h.Height(), h.Signer, h.Header.EncodeLegacy(), h.Signature) == nil
+}
+
+// signedBytes returns the encoding that the header's signature, which is good, is of.
+func (h *SignedHeader) signedBytes() []byte {
+	if h.signedLegacy() {
+		return h.Header.EncodeLegacy()
+	}
+	return h.payload
 }
 
 // VerifySignatures checks many headers at once, which is several times cheaper

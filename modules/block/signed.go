@@ -100,8 +100,27 @@ func decodeSigned(b []byte) (h *SignedHeader, four reader, err error) {
 		return nil, four, errors.New("no header in message")
 	}
 	h.settle()
-	return h, four, nil
+	if len(own) <= h.Size()+spareBytes {
+		return h, four, nil
+	}
+	// Mostly what nobody knows, which must not be kept with the header.
+	h, _, err = decodeSigned(h.AppendTo(make([]byte, 0, h.Size())))
+	four.bytes = bytes.Clone(four.bytes)
+	return h, four, err
 }
+
+// spareBytes are those of a message that may be kept though they are not part of
+// the header: a DA hint, or the signature of an envelope.
+const spareBytes = 128
+
+// HeldHeader returns what an encoded header takes in memory once it is decoded.
+func HeldHeader(b []byte) int { return len(b) + itemBytes }
+
+// Held returns the bytes the header takes in memory.
+func (h *SignedHeader) Held() int { return h.Size() + spareBytes + itemBytes }
+
+// IsP2P reports whether b is what EncodeP2P returns.
+func (h *SignedHeader) IsP2P(b []byte) bool { return bytes.Equal(b, h.EncodeP2P()) }
 
 // settle makes the received payload canonical and computes the hash. The bytes
 // that came in are kept when they already are canonical.

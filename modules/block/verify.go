@@ -2,6 +2,8 @@ package block
 
 import (
 	"bytes"
+	"fmt"
+	"math"
 	"time"
 )
 
@@ -10,6 +12,22 @@ const (
 	// MaxFuture is how far ahead of the clock a header may be.
 	MaxFuture = 60 * time.Second
 )
+
+// MaxHeight is the highest height, and the latest time in nanoseconds, that a header
+// or data may have. What is decoded is within it, so that sums of heights do not
+// overflow, and times do not turn negative.
+const MaxHeight = math.MaxInt64
+
+// checkRange refuses heights and times that nothing can be computed from.
+func checkRange(height, nanoseconds uint64) error {
+	switch {
+	case height > MaxHeight:
+		return mismatch(ErrWrongHeight, height, height, fmt.Sprintf("at most %d", uint64(MaxHeight)))
+	case nanoseconds > MaxHeight:
+		return mismatch(ErrFutureTime, height, nanoseconds, fmt.Sprintf("at most %d", uint64(MaxHeight)))
+	}
+	return nil
+}
 
 // VerifyBasic checks what can be seen from the header alone, but not its
 // signature: see SignedHeader.VerifySignature.

@@ -226,7 +226,7 @@ func (c *Chain[H]) load(height uint64) (item H, err error) {
 		return item, fmt.Errorf("%s %d: %w", c.kind.name, height, err)
 	}
 	if item, err = c.parse(height, v); err == nil && height == s.head {
-		c.recent.addRead(epoch, height, item, len(v))
+		c.recent.addRead(epoch, height, item, c.kind.size(item))
 	}
 	return item, err
 }

@@ -32,8 +32,12 @@ func (s *Store) Commit(ctx context.Context, b block.Batch) error {
 	if s.batch.Len() == 0 {
 		return nil
 	}
-	if err := s.db.Write(&s.batch, b.Sync || s.cfg.Sync); err != nil {
+	synced := b.Sync || s.cfg.Sync
+	if err := s.db.Write(&s.batch, synced); err != nil {
 		return fmt.Errorf("commit: %w", err)
+	}
+	if w.p.hasState && (len(b.States) > 0 || synced) {
+		s.noteState(w.p.state, synced)
 	}
 	w.publish(b)
 	return nil
@@ -62,8 +66,11 @@ func (w *commit) stage(b block.Batch) error {
 	if b.Final != 0 {
 		w.p.final = b.Final
 	}
-	if b.DACursor != 0 {
-		w.p.cursor = b.DACursor
+	if b.DA.Floor != 0 {
+		w.p.floor = b.DA.Floor
+	}
+	if b.DA.Scanned != 0 {
+		w.p.scanned = b.DA.Scanned
 	}
 	if b.DropPending {
 		w.b.Delete(keyNamed(nsMark, markPending))

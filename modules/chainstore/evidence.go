@@ -4,14 +4,45 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/leveldb"
 )
 
-// maxEvidence bounds the proofs kept, to a few megabytes at most. The oldest
-// stand: a proposer that signs twice again and again proves nothing new.
-const maxEvidence = 1024
+// Bounds of the proofs kept. The oldest stand: a proposer that signs what it must
+// not again and again proves nothing new.
+const (
+	maxEvidence      = 1024
+	maxEvidenceBytes = 32 << 20
+)
+
+// kept is how much evidence there is.
+type kept struct {
+	mu    sync.Mutex
+	count int
+	bytes int
+}
+
+func (k *kept) add(count, bytes int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.count += count
+	k.bytes += bytes
+}
+
+func (k *kept) set(count, bytes int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.count, k.bytes = count, bytes
+}
+
+// fits reports whether a record may still be added.
+func (k *kept) fits(bytes int) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.count < maxEvidence && bytes <= block.MaxEvidenceBytes && k.bytes+bytes <= maxEvidenceBytes
+}
 
 type evidenceKey [heightKeySize + indexHashSize]byte
 
@@ -23,11 +54,11 @@ func evidenceKeyOf(e block.Evidence) (k evidenceKey) {
 }
 
 // SaveEvidence keeps a proof, on the disk when it returns, and reports whether
-// it is new. Each pair of headers is kept once, and the first 1,024 pairs only;
+// it is new. Each is kept once, and of all only the first 1,024 and 32 MiB;
 // neither Truncate nor pruning removes one.
 func (s *Store) SaveEvidence(ctx context.Context, e block.Evidence) (bool, error) {
-	if e.First.Header == nil || e.Second.Header == nil {
-		return false, fmt.Errorf("save evidence: %w", block.ErrNoPair)
+	if err := e.Complete(); err != nil {
+		return false, fmt.Errorf("save evidence: %w", err)
 	}
 	if err := ctx.Err(); err != nil {
 		return false, fmt.Errorf("save evidence: %w", err)
@@ -37,20 +68,42 @@ func (s *Store) SaveEvidence(ctx context.Context, e block.Evidence) (bool, error
 	if s.progress.Load() == nil {
 		return false, fmt.Errorf("save evidence: %w", errNotOpen)
 	}
-	key := evidenceKeyOf(e)
+	key, record := evidenceKeyOf(e), e.Encode()
 	switch has, err := s.db.Has(key[:]); {
 	case err != nil:
 		return false, fmt.Errorf("save evidence: %w", err)
-	case has || s.evidence.Load() >= maxEvidence:
+	case has || !s.evidence.fits(len(record)):
 		return false, nil
 	}
 	var b leveldb.Batch
-	b.Put(key[:], e.Encode())
+	b.Put(key[:], record)
 	if err := s.db.Write(&b, true); err != nil {
 		return false, fmt.Errorf("save evidence: %w", err)
 	}
-	s.evidence.Add(1)
+	s.evidence.add(1, len(record))
 	return true, nil
+}
+
+// DropEvidence forgets evidence that turned out to prove nothing: a header whose
+// refutation was the executor's fault. It reaches the disk.
+func (s *Store) DropEvidence(ctx context.Context, e block.Evidence) error {
+	if err := e.Complete(); err != nil {
+		return fmt.Errorf("drop evidence: %w", err)
+	}
+	key, size := evidenceKeyOf(e), 0
+	err := s.update(ctx, "drop evidence", true, func(b *leveldb.Batch, _ *progress) error {
+		v, err := s.db.Get(key[:])
+		if errors.Is(err, leveldb.ErrNotFound) {
+			return nil
+		}
+		size = len(v)
+		b.Delete(key[:])
+		return err
+	})
+	if err == nil && size > 0 {
+		s.evidence.add(-1, -size)
+	}
+	return err
 }
 
 // Evidence returns the proofs by height.
@@ -76,42 +129,21 @@ func (s *Store) Evidence(ctx context.Context) ([]block.Evidence, error) {
 }
 
 // EvidenceCount returns how many proofs are kept.
-func (s *Store) EvidenceCount() int { return int(s.evidence.Load()) }
+func (s *Store) EvidenceCount() int {
+	s.evidence.mu.Lock()
+	defer s.evidence.mu.Unlock()
+	return s.evidence.count
+}
 
 func (s *Store) countEvidence() error {
 	start := keyAt(nsEvidence, 0)
 	it := s.db.NewIterator(start[:], keyEnd(nsEvidence))
 	defer it.Close()
-	n := int64(0)
+	count, bytes := 0, 0
 	for it.Next() {
-		n++
+		count++
+		bytes += len(it.Value())
 	}
-	s.evidence.Store(n)
+	s.evidence.set(count, bytes)
 	return it.Err()
-}
-
-// SaveRevert keeps a revert that was decided, and sets the DA cursor to where it
-// makes the node read again. Both reach the disk.
-func (s *Store) SaveRevert(ctx context.Context, r block.Revert) error {
-	return s.update(ctx, "save revert", true, func(b *leveldb.Batch, p *progress) error {
-		b.Put(keyNamed(nsMark, markRevert), r.Encode())
-		p.cursor = r.DACursor
-		return nil
-	})
-}
-
-// Revert returns the revert that is under way, if any.
-func (s *Store) Revert(context.Context) (block.Revert, bool, error) {
-	v, err := s.db.Get(keyNamed(nsMark, markRevert))
-	if errors.Is(err, leveldb.ErrNotFound) {
-		return block.Revert{}, false, nil
-	}
-	if err != nil {
-		return block.Revert{}, false, fmt.Errorf("revert: %w", err)
-	}
-	r, err := block.DecodeRevert(v)
-	if err != nil {
-		return block.Revert{}, false, fmt.Errorf("revert in database %s: %w", s.db.Path(), err)
-	}
-	return r, true, nil
 }

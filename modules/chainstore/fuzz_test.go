@@ -14,7 +14,7 @@ func FuzzRecords(f *testing.F) {
 	b := testutil.NewChain("c").Next([]byte("k=v"))
 	in := encodeIncluded(Included{HeaderHash: b.Header.Digest(), HeaderDA: 7, Commitment: b.Data.Commitment(), DataDA: 8})
 	f.Add(in[:])
-	p := progress{final: 1, cursor: 2, submittedHeader: 3, submittedData: 4, state: 5, included: 6, hasState: true}.encode()
+	p := progress{final: 1, floor: 2, submittedHeader: 3, submittedData: 4, state: 5, included: 6, scanned: 7, hasState: true}.encode()
 	f.Add(p[:])
 	s := span{tail: 2, head: 5, bottom: 1, top: 9}.encode()
 	f.Add(s[:])
@@ -41,4 +41,13 @@ func FuzzRecords(f *testing.F) {
 		_, _ = headerKind().decode(raw)
 		_, _ = dataKind().decode(raw)
 	})
+}
+
+// Records from before the scan position was kept have it at the floor.
+func TestProgressWithoutScanned(t *testing.T) {
+	b := progress{final: 1, floor: 2, submittedHeader: 3, submittedData: 4, state: 5, included: 6, hasState: true}.encode()
+	old := append(append([]byte{}, b[:unscannedSize-1]...), 1)
+	p, err := decodeProgress(old)
+	require.NoError(t, err)
+	require.Equal(t, progress{final: 1, floor: 2, submittedHeader: 3, submittedData: 4, state: 5, included: 6, scanned: 2, hasState: true}, p)
 }

@@ -28,6 +28,7 @@ const (
 	markData     = "data"
 	markGenesis  = "genesis"
 	markPending  = "pending"
+	markSync     = "sync" // never there
 	markProgress = "progress"
 	markRevert   = "revert"
 	markSweep    = "sweep"

@@ -125,7 +125,7 @@ func (w *killWriter) round(ctx context.Context) error {
 		for _, b := range w.blocks[state:to] {
 			ins = append(ins, block.Inclusion{Height: b.Height(), Kind: block.KindHeader, Hash: b.Header.Digest(), DAHeight: 7})
 		}
-		err = w.s.Commit(ctx, block.Batch{States: w.states[state+1 : to+1], Inclusions: ins, Final: to, DACursor: to})
+		err = w.s.Commit(ctx, block.Batch{States: w.states[state+1 : to+1], Inclusions: ins, Final: to, DA: block.DAPositions{Floor: to}})
 		w.say("state", to)
 	}
 	return err

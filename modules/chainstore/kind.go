@@ -18,7 +18,7 @@ type kind[H any] struct {
 	digest func(h H) block.Hash
 	// alias is another hash by which the item is found, when there is one.
 	alias func(enc []byte) (block.Hash, bool)
-	size  func(h H) int
+	size  func(h H) int // in memory
 }
 
 func headerKind() kind[*block.SignedHeader] {
@@ -38,7 +38,7 @@ func headerKind() kind[*block.SignedHeader] {
 		digest: (*block.SignedHeader).Digest,
 		// Other nodes ask for stored headers by the hash of the stored bytes.
 		alias: func(enc []byte) (block.Hash, bool) { return block.Sum(enc), true },
-		size:  (*block.SignedHeader).Size,
+		size:  (*block.SignedHeader).Held,
 	}
 }
 
@@ -49,6 +49,6 @@ func dataKind() kind[*block.Data] {
 		decode: block.DecodeData,
 		digest: (*block.Data).Digest,
 		alias:  func([]byte) (block.Hash, bool) { return block.Hash{}, false },
-		size:   (*block.Data).Size,
+		size:   (*block.Data).Held,
 	}
 }

@@ -28,6 +28,16 @@ func (s *Store) SavePending(ctx context.Context, b block.Block, queue block.Queu
 	})
 }
 
+// Sync returns once all that was written before is on the disk.
+func (s *Store) Sync(context.Context) error {
+	var b leveldb.Batch
+	b.Delete(keyNamed(nsMark, markSync)) // the disk is waited for with a record only
+	if err := s.db.Write(&b, true); err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
+	return nil
+}
+
 // Pending returns the block kept by SavePending, unless it was dropped.
 func (s *Store) Pending(context.Context) (block.Block, bool, error) {
 	v, err := s.db.Get(keyNamed(nsMark, markPending))
@@ -82,4 +92,14 @@ func (s *Store) PutMeta(key string, value []byte) error {
 		return fmt.Errorf("put meta %s: %w", key, err)
 	}
 	return nil
+}
+
+// Forget removes values of PutMeta. It reaches the disk.
+func (s *Store) Forget(ctx context.Context, keys ...string) error {
+	return s.update(ctx, "forget meta", true, func(b *leveldb.Batch, _ *progress) error {
+		for _, key := range keys {
+			b.Delete(keyNamed(nsUser, key))
+		}
+		return nil
+	})
 }

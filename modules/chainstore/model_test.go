@@ -17,7 +17,8 @@ import (
 type model struct {
 	headers, data side
 	state         uint64
-	final, cursor uint64
+	final         uint64
+	da            block.DAPositions
 	pending       bool
 }
 
@@ -129,7 +130,9 @@ func (m *machine) AppendData(*rapid.T)    { appendTo(m, m.s.Data(), &m.m.data, d
 func (m *machine) Commit(t *rapid.T) {
 	n := rapid.Uint64Range(0, 3).Draw(t, "states")
 	b := block.Batch{
-		Final: rapid.Uint64Range(0, modelHeights).Draw(t, "final"), DACursor: rapid.Uint64Range(0, 9).Draw(t, "cursor"),
+		Final: rapid.Uint64Range(0, modelHeights).Draw(t, "final"), DA: block.DAPositions{
+			Floor: rapid.Uint64Range(0, 9).Draw(t, "floor"), Scanned: rapid.Uint64Range(0, 9).Draw(t, "scanned"),
+		},
 		DropPending: rapid.Bool().Draw(t, "drop"), Sync: rapid.Bool().Draw(t, "sync"),
 	}
 	n = min(n, modelHeights-m.m.state)
@@ -148,8 +151,11 @@ func (m *machine) Commit(t *rapid.T) {
 	if b.Final != 0 {
 		m.m.final = b.Final
 	}
-	if b.DACursor != 0 {
-		m.m.cursor = b.DACursor
+	if b.DA.Floor != 0 {
+		m.m.da.Floor = b.DA.Floor
+	}
+	if b.DA.Scanned != 0 {
+		m.m.da.Scanned = b.DA.Scanned
 	}
 	m.m.pending = m.m.pending && !b.DropPending
 }
@@ -230,7 +236,7 @@ func (m *machine) Check(t *rapid.T) {
 	require.NoError(t, err)
 	require.Equal(t, m.m.state, st.LastHeight)
 	require.Equal(t, m.m.final, m.s.Final())
-	require.Equal(t, m.m.cursor, m.s.DACursor())
+	require.Equal(t, m.m.da, m.s.DA())
 	_, ok, err := m.s.Pending(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, m.m.pending, ok)

@@ -58,7 +58,8 @@ type rangeRead[H header.Header[H]] struct {
 }
 
 // take adds the next item unless it is one too many.
-func (r *rangeRead[H]) take(item H, size int) {
+func (r *rangeRead[H]) take(item H) {
+	size := r.c.kind.size(item)
 	if len(r.items) > 0 && r.bytes+size > r.c.maxBytes {
 		r.full = true
 		return
@@ -79,7 +80,7 @@ func (r *rangeRead[H]) takeRecent() {
 		if !ok {
 			return
 		}
-		r.take(item, r.c.kind.size(item))
+		r.take(item)
 	}
 }
 
@@ -96,7 +97,7 @@ func (r *rangeRead[H]) takeStored(ctx context.Context) error {
 			break
 		}
 		if item, ok := r.c.recent.get(r.next); ok {
-			r.take(item, len(it.Value()))
+			r.take(item)
 			continue
 		}
 		if len(r.items) > 0 && r.bytes+len(it.Value()) > r.c.maxBytes {
@@ -106,7 +107,7 @@ func (r *rangeRead[H]) takeStored(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.take(item, len(it.Value()))
+		r.take(item)
 	}
 	if err := it.Err(); err != nil {
 		return fmt.Errorf("%s range: %w", r.c.kind.name, err)

@@ -149,21 +149,17 @@ func (c *Chain[H]) replace(s span) {
 }
 
 // erase adds to b the removal of the items stored from start to limit and of
-// their index entries. It calls flush, if any, whenever b is large.
+// their index entries. It calls flush, if any, whenever b is large. Of an item that
+// cannot be read the index entry stays: no read by hash finds it.
 func (c *Chain[H]) erase(b *leveldb.Batch, start, limit []byte, flush func() error) error {
 	it := c.db.NewIterator(start, limit)
 	defer it.Close()
 	for it.Next() {
-		item, err := c.parse(binary.BigEndian.Uint64(it.Key()[2:]), it.Value())
-		if err != nil {
-			return err
-		}
 		b.Delete(it.Key())
-		index := keyOf(c.kind.index, c.kind.digest(item))
-		b.Delete(index[:])
-		if alias, ok := c.kind.alias(it.Value()); ok {
-			index = keyOf(c.kind.index, alias)
-			b.Delete(index[:])
+		if item, err := c.parse(binary.BigEndian.Uint64(it.Key()[2:]), it.Value()); err == nil {
+			for _, key := range c.indexKeys(item, it.Value()) {
+				b.Delete(key[:])
+			}
 		}
 		if flush != nil && b.Len() >= sweepRecords {
 			if err := flush(); err != nil {

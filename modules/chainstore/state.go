@@ -69,7 +69,8 @@ func (e *GenesisMismatch) Permanent() bool { return true }
 
 // SaveGenesis ties the store to a chain and keeps the state before its first
 // block. It reaches the disk. On a store that is tied already it changes
-// nothing, and is a *GenesisMismatch when the genesis is another.
+// nothing but that state, as long as no block was applied: the executor may be
+// another one now. It is a *GenesisMismatch when the genesis is another.
 func (s *Store) SaveGenesis(ctx context.Context, g block.Genesis, st block.State) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("save genesis: %w", err)
@@ -77,10 +78,13 @@ func (s *Store) SaveGenesis(ctx context.Context, g block.Genesis, st block.State
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	have, err := s.readGenesis()
-	if err != nil || have != nil {
-		return errors.Join(err, have.mismatch(g))
+	if err != nil {
+		return err
 	}
-	height := stateHeight(st)
+	height, p := stateHeight(st), s.progress.Load()
+	if have != nil && (have.hash != g.Hash() || p == nil || p.state != height) {
+		return have.mismatch(g)
+	}
 	if height+1 != g.InitialHeight {
 		return fmt.Errorf("save genesis: state is of height %d, want %d", height, g.InitialHeight-1)
 	}
@@ -98,6 +102,24 @@ func (s *Store) SaveGenesis(ctx context.Context, g block.Genesis, st block.State
 	}
 	s.newest.Store(&st)
 	return nil
+}
+
+// ReviseState replaces the newest state by another one after the same block, as an
+// executor that was replaced comes to. It reaches the disk.
+func (s *Store) ReviseState(ctx context.Context, st block.State) error {
+	err := s.update(ctx, "revise state", true, func(b *leveldb.Batch, p *progress) error {
+		height := stateHeight(st)
+		if !p.hasState || p.state != height {
+			return fmt.Errorf("the newest state is after block %d, not %d", p.state, height)
+		}
+		key := keyAt(nsState, height)
+		b.Put(key[:], st.Encode())
+		return nil
+	})
+	if err == nil {
+		s.newest.Store(&st)
+	}
+	return err
 }
 
 // CheckGenesis returns a *GenesisMismatch when the store is tied to another

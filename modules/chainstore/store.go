@@ -24,7 +24,9 @@ type Store struct {
 
 	progress atomic.Pointer[progress]    // nil until opened
 	newest   atomic.Pointer[block.State] // nil before SaveGenesis
-	evidence atomic.Int64
+	evidence kept
+
+	flushed flushed
 
 	mu       sync.Mutex // one writer of everything but the two chains
 	batch    leveldb.Batch
@@ -48,31 +50,38 @@ func New(db *leveldb.DB, cfg Config, log *zap.Logger) *Store {
 func (s *Store) Open(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, err := s.readProgress()
-	if err != nil {
+	p, err := s.readMarks()
+	if isDatabase(err) {
 		return fmt.Errorf("open chain store: %w", err)
 	}
-	if err := errors.Join(s.headers.open(), s.data.open()); err != nil {
-		return fmt.Errorf("open chain store in database %s: %w", s.db.Path(), err)
-	}
-	s.newest.Store(nil)
-	if p.hasState {
-		st, err := s.readState(p.state)
-		if err != nil {
-			return fmt.Errorf("open chain store in database %s: %w", s.db.Path(), err)
-		}
-		s.newest.Store(&st)
-	}
-	if err := s.countEvidence(); err != nil {
-		return fmt.Errorf("open chain store in database %s: %w", s.db.Path(), err)
+	if err != nil {
+		return fmt.Errorf("open chain store in database %s: %w; 'tandem repair' says what can be kept", s.db.Path(), err)
 	}
 	s.progress.Store(&p)
+	s.flushed.set(p.state) // opening the database has made a table of its journal
 	if err := s.resumeSweep(ctx); err != nil {
 		return fmt.Errorf("open chain store: %w", err)
 	}
 	s.log.Info("chain store opened", zap.Uint64("header_height", s.headers.Height()),
 		zap.Uint64("data_height", s.data.Height()), zap.Uint64("applied_height", p.state), zap.Uint64("final_height", p.final))
 	return nil
+}
+
+// readMarks reads what says where everything ends, and the newest item of each kind.
+func (s *Store) readMarks() (progress, error) {
+	p, err := s.readProgress()
+	if err == nil {
+		err = errors.Join(s.headers.open(), s.data.open(), s.countEvidence())
+	}
+	s.newest.Store(nil)
+	if err != nil || !p.hasState {
+		return p, err
+	}
+	st, err := s.readState(p.state)
+	if err == nil {
+		s.newest.Store(&st)
+	}
+	return p, err
 }
 
 // Headers returns the chain of headers.
@@ -88,8 +97,11 @@ func (s *Store) Final() uint64 { return s.marks().final }
 // the first.
 func (s *Store) Included() uint64 { return s.marks().included }
 
-// DACursor returns the next DA height to read, 0 before the first.
-func (s *Store) DACursor() uint64 { return s.marks().cursor }
+// DA returns how far DA was read, zero before the first height.
+func (s *Store) DA() block.DAPositions {
+	p := s.marks()
+	return block.DAPositions{Floor: p.floor, Scanned: p.scanned}
+}
 
 // Submitted returns the last heights of headers and of data that this node knows
 // to have put on DA.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/leveldb"
+	"github.com/tandem-node/tandem/telemetry/problems"
 	"github.com/tandem-node/tandem/testutil"
 )
 
@@ -48,14 +49,14 @@ func TestCommitIsOneWrite(t *testing.T) {
 	require.NoError(t, s.SaveGenesis(ctx, l.Genesis, l.genesis))
 	require.NoError(t, s.SavePending(ctx, l.blocks[2], block.QueueChange{}, true))
 	require.NoError(t, s.Commit(ctx, block.Batch{
-		Blocks: l.blocks[:3], States: l.states[:3], Final: 1, DACursor: 7, DropPending: true, Sync: true,
+		Blocks: l.blocks[:3], States: l.states[:3], Final: 1, DA: block.DAPositions{Floor: 7, Scanned: 12}, DropPending: true, Sync: true,
 		Inclusions: []block.Inclusion{{Height: 1, Kind: block.KindHeader, Hash: l.blocks[0].Header.Digest(), DAHeight: 6}},
 	}))
 	for range 2 {
 		require.Equal(t, uint64(3), s.Headers().Height())
 		require.Equal(t, uint64(3), s.Data().Height())
 		require.Equal(t, uint64(1), s.Final())
-		require.Equal(t, uint64(7), s.DACursor())
+		require.Equal(t, block.DAPositions{Floor: 7, Scanned: 12}, s.DA())
 		st, err := s.State(ctx)
 		require.NoError(t, err)
 		require.Equal(t, l.states[2], st)
@@ -77,7 +78,7 @@ func TestCommitIsOneWrite(t *testing.T) {
 	require.NoError(t, s.Commit(ctx, block.Batch{}), "nothing to do")
 	require.NoError(t, s.Commit(ctx, block.Batch{Blocks: l.blocks[2:], States: l.states[3:]}), "overlaps by one block")
 	require.Equal(t, uint64(1), s.Final(), "0 keeps")
-	require.Equal(t, uint64(7), s.DACursor(), "0 keeps")
+	require.Equal(t, uint64(7), s.DA().Floor, "0 keeps")
 }
 
 func TestCommitOfAnotherBlockChangesNothing(t *testing.T) {
@@ -276,7 +277,7 @@ func TestStoreThatIsNotOpen(t *testing.T) {
 	require.Error(t, s.Commit(t.Context(), block.Batch{Blocks: l.blocks}))
 	require.Error(t, s.SaveGenesis(t.Context(), l.Genesis, l.genesis))
 	require.Error(t, s.Truncate(t.Context(), 0))
-	require.Zero(t, s.Headers().Height()+s.Final()+s.DACursor())
+	require.Zero(t, s.Headers().Height()+s.Final()+s.DA().Floor)
 	require.NoError(t, db.Close())
 }
 
@@ -378,7 +379,7 @@ func TestModuleOpensAfterTheDatabase(t *testing.T) {
 	cfg.Path = t.TempDir()
 	for want := range uint64(2) {
 		var s *Store
-		app := fxtest.New(t, fx.Supply(cfg, Default(), zap.NewNop()), Module(), leveldb.Module(), fx.Populate(&s))
+		app := fxtest.New(t, fx.Supply(cfg, Default(), zap.NewNop()), fx.Provide(problems.New), Module(), leveldb.Module(), fx.Populate(&s))
 		app.RequireStart()
 		require.Equal(t, want, s.Headers().Height())
 		require.NoError(t, s.Commit(t.Context(), block.Batch{Blocks: l.blocks}))

@@ -15,7 +15,7 @@ const sweepRecords = 8192
 
 // Truncate removes headers, data, states and DA marks above height to, and
 // lowers Height, State, Final and Submitted; with the newest state the pending
-// block goes. The DA cursor stays. Once begun it does not stop for ctx, and
+// block goes. The positions on DA stay. Once begun it does not stop for ctx, and
 // after a crash Open finishes it. Handlers of OnDelete are not asked.
 //
 // The first batch, which reaches the disk, lowers every height: from then on
@@ -63,6 +63,7 @@ func (s *Store) truncate(to uint64) error {
 	if err := s.lower(*old, p, headers, data); err != nil {
 		return err
 	}
+	s.flushed.set(p.state)
 	s.newest.Store(newest)
 	s.progress.Store(&p)
 	s.headers.replace(headers)

@@ -25,7 +25,7 @@ func full(t *testing.T, l *ledger, n int) *Store {
 	}
 	last := l.blocks[n-1].Height()
 	require.NoError(t, s.Commit(ctx, block.Batch{
-		Blocks: l.blocks[:n], States: l.states[:n], Inclusions: ins, Final: last - 1, DACursor: 500,
+		Blocks: l.blocks[:n], States: l.states[:n], Inclusions: ins, Final: last - 1, DA: block.DAPositions{Floor: 500},
 	}))
 	require.NoError(t, s.SaveSubmitted(ctx, last, last-2))
 	require.NoError(t, s.SavePending(ctx, l.blocks[n], block.QueueChange{}, false))
@@ -82,7 +82,7 @@ func endsAt(t *testing.T, s *Store, l *ledger, height uint64) {
 	require.False(t, ok)
 	h, d := s.Submitted()
 	require.LessOrEqual(t, max(s.Final(), h, d), height)
-	require.Equal(t, uint64(500), s.DACursor())
+	require.Equal(t, uint64(500), s.DA().Floor)
 }
 
 func TestTruncateRemovesEverythingAbove(t *testing.T) {

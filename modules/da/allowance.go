@@ -2,14 +2,15 @@ package da
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"sync"
+	"time"
 )
 
-// allowance bounds the answers that are read at once, in bytes. When it is used up
-// they wait for one another, but for one that goes on whatever it takes: two that
-// are half read would wait for ever.
+// allowance bounds what the answers of one endpoint that are being read hold, in
+// bytes as they lie in memory. When it is used up they wait for one another, but
+// for one that goes on whatever it takes: two that are half read would wait for ever.
 type allowance struct {
 	limit int
 
@@ -30,23 +31,64 @@ func (a *allowance) used() int {
 	return a.held
 }
 
+// quantum is what an answer holds without asking, and by how much it asks for more.
+const quantum = 64 << 10
+
+// errRoom means that an answer was given up because others left no room for it in
+// time. It says nothing of the endpoint.
+var errRoom = errors.New("no room for the answer beside others that are being read")
+
 // portion is what one answer takes of an allowance. It belongs to one goroutine.
 type portion struct {
 	of   *allowance
-	held int
+	most int // the answer may hold
+	// ctx ends with the call; patience bounds each wait for room, and waiting is
+	// called around it: nil calls nothing.
+	ctx      context.Context //nolint:containedctx // of one call
+	patience time.Duration
+	waiting  func(bool)
+
+	held  int // by the answer
+	taken int // of the allowance, for what is above the first quantum
+}
+
+// claim accounts for n bytes more, or less when n is negative. It waits until
+// there is room.
+func (s *portion) claim(n int) error {
+	s.held += n
+	switch need := s.held - quantum - s.taken; {
+	case n > 0 && s.held > s.most:
+		return errLong
+	case need > 0:
+		return s.take((need + quantum - 1) / quantum * quantum)
+	case n < 0 && -need > 2*quantum:
+		s.give(min(-need-quantum, s.taken))
+	}
+	return nil
 }
 
 // take waits until there is room for n bytes more.
-func (s *portion) take(ctx context.Context, n int) error {
+func (s *portion) take(n int) error {
+	freed, ok := s.try(n)
+	if ok {
+		return nil
+	}
+	if s.waiting != nil {
+		s.waiting(true)
+		defer s.waiting(false)
+	}
+	patience := time.NewTimer(s.patience)
+	defer patience.Stop()
 	for {
-		freed, ok := s.try(n)
-		if ok {
-			return nil
-		}
 		select {
 		case <-freed:
-		case <-ctx.Done():
-			return fmt.Errorf("wait for room for the answer: %w", ctx.Err())
+		case <-patience.C:
+			return fmt.Errorf("%w for %s", errRoom, s.patience)
+		case <-s.ctx.Done():
+			return fmt.Errorf("wait for room for the answer: %w", s.ctx.Err())
+		}
+		if freed, ok = s.try(n); ok {
+			return nil
 		}
 	}
 }
@@ -62,45 +104,28 @@ func (s *portion) try(n int) (freed <-chan struct{}, ok bool) {
 		return a.freed, false
 	}
 	a.held += n
-	s.held += n
+	s.taken += n
 	return nil, true
 }
 
-// release gives everything back.
-func (s *portion) release() {
+// give returns n bytes.
+func (s *portion) give(n int) {
 	a := s.of
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.held -= s.held
-	s.held = 0
-	if a.lead == s {
-		a.lead = nil
-	}
+	a.held -= n
+	s.taken -= n
 	close(a.freed)
 	a.freed = make(chan struct{})
 }
 
-// quantum is what is taken at once, so that small answers take once.
-const quantum = 64 << 10
-
-// allowed reads an answer as far as its share allows, which it makes larger as it
-// goes. Each byte counts twice: as it came, and decoded.
-type allowed struct {
-	ctx   context.Context //nolint:containedctx // of one call, as io.Reader has none
-	from  io.Reader
-	share *portion
-	left  int // of what was taken
-}
-
-// Read implements io.Reader.
-func (r *allowed) Read(p []byte) (int, error) {
-	if r.left == 0 {
-		if err := r.share.take(r.ctx, 2*quantum); err != nil {
-			return 0, err
-		}
-		r.left = quantum
+// release gives everything back.
+func (s *portion) release() {
+	s.of.mu.Lock()
+	if s.of.lead == s {
+		s.of.lead = nil
 	}
-	n, err := r.from.Read(p[:min(len(p), r.left)])
-	r.left -= n
-	return n, err //nolint:wrapcheck // io.EOF has to stay
+	s.of.mu.Unlock()
+	s.held = 0
+	s.give(s.taken)
 }

@@ -1,9 +1,7 @@
 package da
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -17,6 +15,12 @@ type BatchReader interface {
 	// no reply at all; it says nothing of the heights, nor whether the endpoint
 	// takes such requests.
 	BlobsAt(ctx context.Context, heights []uint64, namespaces ...Namespace) ([]Reply, error)
+}
+
+// BatchClient is a Client that is also a BatchReader.
+type BatchClient interface {
+	Client
+	BatchReader
 }
 
 // Reply is what Blobs would have returned for one height.
@@ -47,60 +51,41 @@ func (c *Celestia) BlobsAt(ctx context.Context, heights []uint64, namespaces ...
 		}
 		list = appendCall(list, first+uint64(i), methodGetAll, getAllParams(height, namespaces))
 	}
-	body, status, err := c.send(ctx, req, append(list, ']'))
-	if err != nil {
-		return nil, err
-	}
-	defer body.done()
-	raw := bytes.TrimSpace(body.Bytes())
-	if len(raw) == 0 || raw[0] != '[' {
-		return nil, fmt.Errorf("%s (HTTP %d): %w: %w", methodGetAll, status, ErrUnavailable, errBatch)
-	}
-	var answers []struct {
-		answer[[]wireBlob]
-
-		ID number `json:"id"`
-	}
-	if err := json.Unmarshal(raw, &answers); err != nil {
-		return nil, fmt.Errorf("%s: malformed answer (HTTP %d): %w: %w", methodGetAll, status, ErrUnavailable, err)
-	}
 	replies := make([]Reply, len(heights))
 	for i, height := range heights {
 		replies[i].Err = fmt.Errorf("%s: %w: no answer for height %d", methodGetAll, ErrUnavailable, height)
 	}
-	for i := range answers {
-		if at := uint64(answers[i].ID) - first; at < uint64(len(replies)) { // an id below first wraps around
-			replies[at] = c.reply(&answers[i].answer, namespaces)
+	err := c.send(ctx, req, append(list, ']'), func(r *reply) error {
+		if r.peek() != '[' {
+			if r.err != nil {
+				return nil //nolint:nilerr // send looks at it
+			}
+			return fmt.Errorf("%s (HTTP %d): %w: %w", methodGetAll, r.status, ErrUnavailable, errBatch)
 		}
+		r.array(func() {
+			a := readAnswer(r.scanner, func() blobList { return c.blobs(r, namespaces) })
+			if at := a.id - first; at < uint64(len(replies)) { // an id below first wraps around
+				replies[at] = replyOf(a)
+			}
+		})
+		r.end()
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return replies, nil
 }
 
-func (c *Celestia) reply(a *answer[[]wireBlob], namespaces []Namespace) Reply {
-	if a.Error == nil {
-		blobs, err := c.checkAll(a.Result, namespaces)
-		return Reply{Blobs: blobs, Err: err}
+func replyOf(a answer[blobList]) Reply {
+	if a.err == nil {
+		return Reply{Blobs: a.result.blobs, Err: a.result.lie}
 	}
-	err := newRPCError(methodGetAll, a.Error.Code, a.Error.Message, false)
+	err := newRPCError(methodGetAll, a.err.code, a.err.message, false)
 	if errors.Is(err, errNotFound) {
 		return Reply{}
 	}
 	return Reply{Err: err}
-}
-
-// checkAll keeps the blobs that pass check.
-func (c *Celestia) checkAll(wire []wireBlob, namespaces []Namespace) ([]Blob, error) {
-	blobs := make([]Blob, 0, len(wire))
-	for i := range wire {
-		b, ok, err := c.check(&wire[i], namespaces)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			blobs = append(blobs, b)
-		}
-	}
-	return blobs, nil
 }
 
 const methodGetAll = "blob.GetAll"

@@ -76,37 +76,37 @@ func counting[T any](ctx context.Context, c *calls, method int, call func() (T, 
 
 // counted is a client whose calls are counted.
 type counted struct {
-	*Celestia
+	BatchClient
 
 	calls *calls
 }
 
 // Head implements Client.
 func (c counted) Head(ctx context.Context) (Head, error) {
-	return counting(ctx, c.calls, callHead, func() (Head, error) { return c.Celestia.Head(ctx) })
+	return counting(ctx, c.calls, callHead, func() (Head, error) { return c.BatchClient.Head(ctx) })
 }
 
 // HeaderAt implements Client.
 func (c counted) HeaderAt(ctx context.Context, height uint64) (Head, error) {
-	return counting(ctx, c.calls, callHeader, func() (Head, error) { return c.Celestia.HeaderAt(ctx, height) })
+	return counting(ctx, c.calls, callHeader, func() (Head, error) { return c.BatchClient.HeaderAt(ctx, height) })
 }
 
 // Blobs implements Client.
 func (c counted) Blobs(ctx context.Context, height uint64, namespaces ...Namespace) ([]Blob, error) {
-	return counting(ctx, c.calls, callBlobs, func() ([]Blob, error) { return c.Celestia.Blobs(ctx, height, namespaces...) })
+	return counting(ctx, c.calls, callBlobs, func() ([]Blob, error) { return c.BatchClient.Blobs(ctx, height, namespaces...) })
 }
 
 // BlobsAt implements BatchReader.
 func (c counted) BlobsAt(ctx context.Context, heights []uint64, namespaces ...Namespace) ([]Reply, error) {
-	return counting(ctx, c.calls, callBatch, func() ([]Reply, error) { return c.Celestia.BlobsAt(ctx, heights, namespaces...) })
+	return counting(ctx, c.calls, callBatch, func() ([]Reply, error) { return c.BatchClient.BlobsAt(ctx, heights, namespaces...) })
 }
 
 // Submit implements Client.
 func (c counted) Submit(ctx context.Context, ns Namespace, blobs [][]byte) (uint64, error) {
-	return counting(ctx, c.calls, callSubmit, func() (uint64, error) { return c.Celestia.Submit(ctx, ns, blobs) })
+	return counting(ctx, c.calls, callSubmit, func() (uint64, error) { return c.BatchClient.Submit(ctx, ns, blobs) })
 }
 
 // Watch implements Client. The call ends when the stream begins.
 func (c counted) Watch(ctx context.Context) (<-chan uint64, error) {
-	return counting(ctx, c.calls, callWatch, func() (<-chan uint64, error) { return c.Celestia.Watch(ctx) })
+	return counting(ctx, c.calls, callWatch, func() (<-chan uint64, error) { return c.BatchClient.Watch(ctx) })
 }

@@ -1,7 +1,6 @@
 package da
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -9,10 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
-
-	"github.com/celestiaorg/go-square/v3/share"
 )
 
 // Celestia is the client of one Celestia node. Calls go over HTTP; each Watch
@@ -23,8 +19,6 @@ type Celestia struct {
 	wsURL   string
 	options []byte
 	client  *http.Client
-	socket  *http.Client // HTTP/1.1 only, as WebSocket needs
-	buffers sync.Pool
 	answers *allowance
 	nextID  atomic.Uint64
 
@@ -36,18 +30,16 @@ type Celestia struct {
 var _ Client = (*Celestia)(nil)
 
 // drops counts blobs that were not handed over, by reason.
-type drops struct{ namespace, size, version atomic.Uint64 }
+type drops struct{ size, version atomic.Uint64 }
 
 // Stats are counters since the client was made.
 type Stats struct {
 	// Calls is the number of calls, Failures of those without any answer.
 	Calls, Failures uint64
-	// DroppedNamespace counts blobs of a namespace that was not asked for,
-	// DroppedSize empty ones and those over MaxBlobBytes, DroppedVersion those of
-	// an unknown share version.
-	DroppedNamespace, DroppedSize, DroppedVersion uint64
-	// Forged counts answers refused because of a commitment that is not that of
-	// the bytes it came with.
+	// DroppedSize counts blobs over MaxBlobBytes, DroppedVersion those of an unknown
+	// share version.
+	DroppedSize, DroppedVersion uint64
+	// Forged counts answers refused because of a blob that no honest endpoint sends.
 	Forged uint64
 }
 
@@ -79,26 +71,23 @@ func NewCelestia(address string, cfg Config) (*Celestia, error) {
 		wsURL:   socket.String(),
 		options: options,
 		answers: newAllowance(cfg.AnswerBytes),
-		client:  &http.Client{Transport: newTransport(true)},
-		socket:  &http.Client{Transport: newTransport(false)},
+		client:  newClient(),
 	}, nil
 }
 
 // Close drops idle connections. Calls in flight go on.
 func (c *Celestia) Close() {
 	c.client.CloseIdleConnections()
-	c.socket.CloseIdleConnections()
 }
 
 // Stats returns the counters.
 func (c *Celestia) Stats() Stats {
 	return Stats{
-		Calls:            c.calls.Load(),
-		Failures:         c.failures.Load(),
-		DroppedNamespace: c.dropped.namespace.Load(),
-		DroppedSize:      c.dropped.size.Load(),
-		DroppedVersion:   c.dropped.version.Load(),
-		Forged:           c.forged.Load(),
+		Calls:          c.calls.Load(),
+		Failures:       c.failures.Load(),
+		DroppedSize:    c.dropped.size.Load(),
+		DroppedVersion: c.dropped.version.Load(),
+		Forged:         c.forged.Load(),
 	}
 }
 
@@ -118,22 +107,24 @@ func (c *Celestia) HeaderAt(ctx context.Context, height uint64) (Head, error) {
 	if err != nil {
 		return Head{}, c.futureOr(ctx, height, err)
 	}
+	if h.Height == 0 {
+		return Head{}, fmt.Errorf("header.GetByHeight: %w: it has no block yet", ErrUnavailable)
+	}
 	if h.Height != height {
-		return Head{}, fmt.Errorf("header.GetByHeight: %w: asked for height %d, got %d", ErrUnavailable, height, h.Height)
+		return Head{}, fmt.Errorf("header.GetByHeight: %w: asked for height %d, got %d", ErrDishonest, height, h.Height)
 	}
 	return h, nil
 }
 
 func (c *Celestia) header(ctx context.Context, req request) (Head, error) {
-	wire, err := call[wireHeader](ctx, c, req)
-	if err != nil {
-		return Head{}, err
-	}
-	h, err := wire.head()
-	if err != nil {
-		return Head{}, fmt.Errorf("%s: malformed answer: %w: %w", req.method, ErrUnavailable, err)
-	}
-	return h, nil
+	return call(ctx, c, req, func(r *reply) Head {
+		wire := r.header()
+		h, err := wire.head()
+		if err != nil {
+			r.fail(err)
+		}
+		return h
+	})
 }
 
 // futureOr tells a height that does not exist yet from an endpoint that hangs:
@@ -148,12 +139,12 @@ func (c *Celestia) futureOr(ctx context.Context, height uint64, err error) error
 	return err
 }
 
-// Blobs reads all namespaces in one call. A blob that was not asked for, is
-// empty or larger than MaxBlobBytes, or has a share version or signer that is
-// not understood is left out and counted in Stats: nothing anyone posts makes a
-// height unreadable. A commitment that is not that of the bytes is none of the
-// poster's doing, the endpoint made it up or changed the bytes: the answer is
-// ErrDishonest as a whole, for it may have hidden something.
+// Blobs reads all namespaces in one call. A blob that is larger than MaxBlobBytes
+// or has an unknown share version is left out and counted in Stats: nothing
+// anyone posts makes a height unreadable. What no poster can cause was made up or
+// changed by the endpoint: a commitment that is missing or not that of the bytes,
+// an empty blob, one of a namespace that was not asked for. The answer is
+// ErrDishonest as a whole then, for it may have hidden something.
 func (c *Celestia) Blobs(ctx context.Context, height uint64, namespaces ...Namespace) ([]Blob, error) {
 	if height == 0 {
 		return nil, fmt.Errorf("%s: %w: height is equal to 0", methodGetAll, ErrRejected)
@@ -162,14 +153,15 @@ func (c *Celestia) Blobs(ctx context.Context, height uint64, namespaces ...Names
 	if len(namespaces) == 0 {
 		return nil, nil
 	}
-	wire, err := call[[]wireBlob](ctx, c, request{method: methodGetAll, params: getAllParams(height, namespaces), timeout: c.cfg.ReadTimeout})
+	req := request{method: methodGetAll, params: getAllParams(height, namespaces), timeout: c.cfg.ReadTimeout}
+	list, err := call(ctx, c, req, func(r *reply) blobList { return c.blobs(r, namespaces) })
 	switch {
 	case errors.Is(err, errNotFound):
 		return nil, nil
 	case err != nil:
 		return nil, c.futureOr(ctx, height, err)
 	}
-	return c.checkAll(wire, namespaces)
+	return list.blobs, list.lie
 }
 
 func distinct(namespaces []Namespace) []Namespace {
@@ -182,43 +174,6 @@ func distinct(namespaces []Namespace) []Namespace {
 	return out
 }
 
-// check makes a blob of what the endpoint sent, with a commitment of our own.
-// It is false for a blob to leave out.
-func (c *Celestia) check(w *wireBlob, asked []Namespace) (Blob, bool, error) {
-	if len(w.Namespace) != NamespaceSize || !slices.Contains(asked, Namespace(w.Namespace)) {
-		c.dropped.namespace.Add(1)
-		return Blob{}, false, nil
-	}
-	if len(w.Data) == 0 || len(w.Data) > c.cfg.MaxBlobBytes {
-		c.dropped.size.Add(1)
-		return Blob{}, false, nil
-	}
-	if w.ShareVersion > share.ShareVersionOne {
-		c.dropped.version.Add(1)
-		return Blob{}, false, nil
-	}
-	signer := w.Signer
-	if len(signer) == 0 {
-		signer = nil
-	}
-	b := Blob{Namespace: Namespace(w.Namespace), Data: w.Data}
-	var err error
-	b.Commitment, err = commit(b.Namespace, b.Data, w.ShareVersion, signer)
-	if err != nil { // a signer that is none
-		c.dropped.version.Add(1)
-		return Blob{}, false, nil //nolint:nilerr // left out like an unknown version
-	}
-	if len(w.Commitment) > 0 && !bytes.Equal(w.Commitment, b.Commitment[:]) {
-		c.forged.Add(1)
-		return Blob{}, false, fmt.Errorf("%s: %w: a blob of %d bytes came with commitment %x, its bytes have %s",
-			methodGetAll, ErrDishonest, len(w.Data), clipBytes(w.Commitment), b.Commitment)
-	}
-	return b, true, nil
-}
-
-// clipBytes shortens what an endpoint sent for an error.
-func clipBytes(b []byte) []byte { return b[:min(len(b), len(Commitment{}))] }
-
 // Submit posts the blobs with share version 0 in one transaction.
 func (c *Celestia) Submit(ctx context.Context, ns Namespace, blobs [][]byte) (uint64, error) {
 	const method = "blob.Submit"
@@ -226,14 +181,15 @@ func (c *Celestia) Submit(ctx context.Context, ns Namespace, blobs [][]byte) (ui
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", method, err)
 	}
-	height, err := call[number](ctx, c, request{method: method, params: params, timeout: c.cfg.RequestTimeout, submit: true})
+	height, err := call(ctx, c, request{method: method, params: params, timeout: c.cfg.RequestTimeout, submit: true},
+		func(r *reply) uint64 { return r.number() })
 	if err != nil {
 		return 0, err
 	}
 	if height == 0 {
 		return 0, fmt.Errorf("%s: %w: answered without a height", method, ErrUnknown)
 	}
-	return uint64(height), nil
+	return height, nil
 }
 
 // submission is the parameter array of blob.Submit.

@@ -18,7 +18,7 @@ import (
 
 const (
 	realHeader = `{"header":{"version":{"block":"11","app":"9"},"chain_id":"private","height":"89","time":"2026-03-01T10:11:12.123456789Z",
-"last_block_id":{"hash":"AB","parts":{"total":1,"hash":"CD"}},"data_hash":"3D96"},"commit":{"height":"89","round":0},
+"last_block_id":{"hash":"AB","parts":{"total":1,"hash":"CD"}},"data_hash":"3D96"},"commit":{"height":"89","round":0,"block_id":{"hash":"0AFF","parts":{"total":1,"hash":"CD"}}},
 "validator_set":{"validators":[]},"dah":{"row_roots":["AAAA"],"column_roots":[]}}`
 	localDAHeader = `{"header":{"chain_id":"","height":0,"time":"2026-03-01T10:11:12.123456789Z"},"commit":{"height":0},
 "dah":{"row_roots":null,"column_roots":null},"height":"89","chain_id":"local-da","time":"2026-03-01T10:11:12.123456789Z"}`
@@ -35,11 +35,12 @@ func refusal(code int, message string) string {
 func TestHeadAcceptsEveryEncoding(t *testing.T) {
 	at := time.Date(2026, 3, 1, 10, 11, 12, 123456789, time.UTC)
 	chains := map[string]string{"celestia": "private", "local-da": "local-da"}
+	hashes := map[string]string{"celestia": "0AFF"}
 	for name, body := range map[string]string{"celestia": realHeader, "local-da": localDAHeader, "numbers": numericHeader} {
 		t.Run(name, func(t *testing.T) {
 			e := newEndpoint(t, canned(http.StatusOK, result(body)))
 			c := newTestClient(t, testConfig(e.URL))
-			want := Head{Height: 89, Time: at, Chain: chains[name]}
+			want := Head{Height: 89, Time: at, Chain: chains[name], Hash: hashes[name]}
 			got, err := c.Head(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, want, got)
@@ -68,7 +69,7 @@ func TestHeadOfNothing(t *testing.T) {
 func TestHeaderOfAnotherHeightIsRefused(t *testing.T) {
 	c := newTestClient(t, testConfig(newEndpoint(t, canned(http.StatusOK, result(realHeader))).URL))
 	_, err := c.HeaderAt(t.Context(), 90)
-	require.ErrorIs(t, err, ErrUnavailable)
+	require.ErrorIs(t, err, ErrDishonest)
 	for _, body := range []string{`null`, `{}`, `{"header":{}}`, `{"header":{"height":"x"}}`, `7`} {
 		c := newTestClient(t, testConfig(newEndpoint(t, canned(http.StatusOK, result(body))).URL))
 		_, err := c.Head(t.Context())
@@ -99,7 +100,7 @@ func TestBlobsAsksOnceForAllNamespaces(t *testing.T) {
 	require.NoError(t, err)
 	cb, err := Commit(b, []byte("two"))
 	require.NoError(t, err)
-	e := newEndpoint(t, canned(http.StatusOK, result("["+blobJSON(a, []byte("one"), ca[:])+","+blobJSON(b, []byte("two"), nil)+"]")))
+	e := newEndpoint(t, canned(http.StatusOK, result("["+blobJSON(a, []byte("one"), ca[:])+","+blobJSON(b, []byte("two"), cb[:])+"]")))
 	c := newTestClient(t, testConfig(e.URL))
 	got, err := c.Blobs(t.Context(), 12, a, b, a)
 	require.NoError(t, err)
@@ -124,12 +125,8 @@ func TestBlobsDropsWhatDoesNotFit(t *testing.T) {
 	good, err := Commit(ns, []byte("good"))
 	require.NoError(t, err)
 	list := strings.Join([]string{
-		blobJSON(NamespaceOf("other"), []byte("x"), nil),
-		`{"namespace":"AAA=","data":"eA=="}`,
 		blobJSON(ns, make([]byte, 101), nil),
-		blobJSON(ns, nil, nil),
 		`{"namespace":"` + base64.StdEncoding.EncodeToString(ns[:]) + `","data":"eA==","share_version":3}`,
-		`{"namespace":"` + base64.StdEncoding.EncodeToString(ns[:]) + `","data":"eA==","share_version":1}`,
 		blobJSON(ns, []byte("good"), good[:]),
 	}, ",")
 	cfg := testConfig(newEndpoint(t, canned(http.StatusOK, result("["+list+"]"))).URL)
@@ -138,7 +135,7 @@ func TestBlobsDropsWhatDoesNotFit(t *testing.T) {
 	got, err := c.Blobs(t.Context(), 12, ns)
 	require.NoError(t, err)
 	require.Equal(t, []Blob{{ns, []byte("good"), good}}, got)
-	require.Equal(t, Stats{Calls: 1, DroppedNamespace: 2, DroppedSize: 2, DroppedVersion: 2}, c.Stats())
+	require.Equal(t, Stats{Calls: 1, DroppedSize: 1, DroppedVersion: 1}, c.Stats())
 }
 
 func TestSignedBlobHasItsOwnCommitment(t *testing.T) {
@@ -215,16 +212,26 @@ func TestErrorClasses(t *testing.T) {
 		{"bad token", 401, "", ErrAuth, ErrAuth},
 		{"busy", 503, "server busy, try again later\n", ErrBusy, ErrBusy},
 		{"rate limit", 429, "slow down", ErrBusy, ErrBusy},
-		{"gas", 200, refusal(1, "broadcast tx error: out of gas code: 11"), ErrFee, ErrFee},
+		{"busy proxy", 503, "upstream timed out", ErrBusy, ErrUnknown},
+		{"redirect", 307, "", ErrUnavailable, ErrUnavailable},
+		{"gas", 200, refusal(1, "broadcast tx error: out of gas code: 11"), ErrGas, ErrGas},
+		{"funds", 200, refusal(1, "broadcast tx error: hash 3F error: spendable balance 1utia is smaller than 320utia: insufficient funds code: 5"), ErrFunds, ErrFunds},
+		{"never funded", 200, refusal(1, "state: failed to query account: rpc error: code = NotFound desc = account celestia1w7 not found: key not found"), ErrFunds, ErrFunds},
+		{"unknown address", 200, refusal(1, "fee payer address: celestia1w7 does not exist: unknown address code: 9"), ErrAccount, ErrAccount},
+		{"signer address", 200, refusal(1, "failed to get tx author address: decoding bech32 failed: invalid separator index -1"), ErrAccount, ErrAccount},
+		{"unknown key", 200, refusal(1, "failed to get tx author address: getting account key: nope.info: key not found"), ErrAccount, ErrAccount},
+		{"no grant", 200, refusal(1, "fee-grant not found code: 38"), ErrAccount, ErrAccount},
+		{"square", 200, refusal(1, "broadcast tx error: hash 3F error: total blob size 3000000 exceeds max 1900000: blob(s) too large code: 11139"), ErrTooLarge, ErrTooLarge},
 		{"fee", 200, refusal(1, "insufficient minimum gas price for this node; got: 1utia, required: 320utia: insufficient fee code: 13"), ErrFee, ErrFee},
 		{"price cap", 200, refusal(1, "state: estimated gas price exceeds max gas price in tx config"), ErrFee, ErrFee},
-		{"in mempool", 200, refusal(1, "tx already in mempool cache code: 19"), ErrBusy, ErrBusy},
+		{"in mempool", 200, refusal(1, "tx already in mempool cache code: 19"), ErrUnknown, ErrUnknown},
 		{"mempool full", 200, refusal(1, "mempool is full code: 20"), ErrBusy, ErrBusy},
 		{"too large", 200, refusal(1, big), ErrTooLarge, ErrTooLarge},
 		{"too large, old text", 200, refusal(1, "blob: over size limit"), ErrTooLarge, ErrTooLarge},
 		{"request too large", 500, refusal(-32700, "request bigger than maximum 16777216 allowed"), ErrTooLarge, ErrTooLarge},
 		{"sequence", 200, refusal(1, "account sequence mismatch, expected 5, got 4: incorrect account sequence code: 32"), ErrBusy, ErrBusy},
-		{"other abci code", 200, refusal(1, "broadcast tx error: hash 3F error: unauthorized code: 4"), ErrRejected, ErrRejected},
+		{"unauthorized", 200, refusal(1, "broadcast tx error: hash 3F error: unauthorized code: 4"), ErrAccount, ErrAccount},
+		{"other abci code", 200, refusal(1, "broadcast tx error: hash 3F error: invalid request code: 18"), ErrRejected, ErrRejected},
 		{"no such method", 500, refusal(-32601, "method 'x' not found"), ErrRejected, ErrRejected},
 		{"param count", 500, refusal(-32602, "wrong param count"), ErrRejected, ErrRejected},
 		{"namespace", 500, refusal(-32700, "unmarshaling params: invalid namespace length: 5. Must be 29 bytes"), ErrRejected, ErrRejected},
@@ -266,7 +273,7 @@ func TestRPCErrorKeepsTheText(t *testing.T) {
 }
 
 func TestAnswerIsBounded(t *testing.T) {
-	cfg := testConfig(newEndpoint(t, canned(http.StatusOK, result(`"`+strings.Repeat("x", 2<<20)+`"`))).URL)
+	cfg := testConfig(newEndpoint(t, canned(http.StatusOK, result(strings.Repeat(" ", 2<<20)+`null`))).URL)
 	cfg.MaxResponseBytes = 1 << 20
 	c := newTestClient(t, cfg)
 	_, err := c.Blobs(t.Context(), 3, NamespaceOf("a"))
@@ -399,10 +406,10 @@ func TestConfigValidate(t *testing.T) {
 		cfg := testConfig("http://127.0.0.1:1")
 		change(&cfg)
 		require.ErrorContains(t, cfg.Validate(), want)
-		_, err := NewPool(cfg, zap.NewNop())
+		_, err := NewPool(Params{Config: cfg, Log: zap.NewNop()})
 		require.Error(t, err)
 	}
-	_, err := NewPool(Default(), zap.NewNop())
+	_, err := NewPool(Params{Config: Default(), Log: zap.NewNop()})
 	require.ErrorContains(t, err, "da.address is empty")
 }
 
@@ -417,6 +424,20 @@ func TestSpam_ADALayerThatLiesAboutACommitment(t *testing.T) {
 	_, err = c.Blobs(t.Context(), 12, ns)
 	require.ErrorIs(t, err, ErrDishonest)
 	require.Equal(t, Stats{Calls: 1, Forged: 1}, c.Stats())
+	for name, list := range map[string]string{
+		"no commitment":        blobJSON(ns, []byte("good"), nil),
+		"short commitment":     blobJSON(ns, []byte("good"), good[:31]),
+		"long commitment":      blobJSON(ns, []byte("good"), append(good[:], 0)),
+		"another namespace":    blobJSON(NamespaceOf("b"), []byte("good"), good[:]),
+		"no namespace":         `{"data":"eA=="}`,
+		"null":                 `null`,
+		"no data":              blobJSON(ns, nil, good[:]),
+		"an impossible signer": `{"namespace":"` + base64.StdEncoding.EncodeToString(ns[:]) + `","data":"eA==","share_version":1}`,
+	} {
+		c := newTestClient(t, testConfig(newEndpoint(t, canned(http.StatusOK, result("["+list+"]"))).URL))
+		_, err := c.Blobs(t.Context(), 12, ns)
+		require.ErrorIs(t, err, ErrDishonest, name)
+	}
 	many := newTestClient(t, testConfig(newEndpoint(t, canned(http.StatusOK, "["+result(list)+"]")).URL))
 	replies, err := many.BlobsAt(t.Context(), []uint64{12}, ns)
 	require.NoError(t, err)

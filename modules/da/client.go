@@ -18,8 +18,15 @@ var (
 	ErrSyncing = errors.New("da: endpoint is syncing")
 	// ErrTooLarge means a submission is over the layer's limit; split it.
 	ErrTooLarge = errors.New("da: submission is too large")
-	// ErrFee means the fee or gas was refused.
+	// ErrFee means the fee or gas was refused. ErrGas, ErrFunds and ErrAccount are ErrFee too.
 	ErrFee = errors.New("da: fee or gas refused")
+	// ErrGas means the gas limit of the submission is too low for what it carries.
+	ErrGas error = &subclass{"da: gas limit of the submission is too low", ErrFee}
+	// ErrFunds means that the account cannot pay, or was never funded.
+	ErrFunds error = &subclass{"da: account of the endpoint has not enough funds", ErrFee}
+	// ErrAccount means that the endpoint cannot sign for the account, or that the
+	// signer, key or fee granter of da.submit_options is not one of its own.
+	ErrAccount error = &subclass{"da: account or signer refused", ErrFee}
 	// ErrBusy means the endpoint or mempool is full, or the account sequence raced:
 	// nothing was posted, retry later.
 	ErrBusy = errors.New("da: busy")
@@ -36,6 +43,33 @@ var (
 	// it sent is not to be believed. Another endpoint, or a later answer, may do.
 	ErrDishonest = errors.New("da: endpoint is not to be believed")
 )
+
+// subclass is a class that is part of a wider one.
+type subclass struct {
+	text string
+	of   error
+}
+
+// Error returns the text of the narrow class.
+func (e *subclass) Error() string { return e.text }
+
+// Unwrap returns the wider class.
+func (e *subclass) Unwrap() error { return e.of }
+
+// NothingPosted reports whether a failed submission is certain to have had no
+// effect, now or later. It is false for ErrBusy and ErrUnavailable as well, where
+// a look at the DA layer settles it.
+func NothingPosted(err error) bool {
+	if err == nil || errors.Is(err, ErrUnknown) {
+		return false
+	}
+	for _, class := range []error{ErrFee, ErrAuth, ErrRejected, ErrTooLarge, ErrDisabled, ErrIdentity} {
+		if errors.Is(err, class) {
+			return true
+		}
+	}
+	return false
+}
 
 // NamespaceSize is the length of a namespace, in bytes.
 const NamespaceSize = 29
@@ -59,6 +93,7 @@ type Head struct {
 	Height uint64
 	Time   time.Time
 	Chain  string // id of the DA chain; empty where the endpoint does not say
+	Hash   string // of the block, in upper-case hex; empty where the endpoint does not say
 }
 
 // Client is what the node needs of a DA layer. Every call honours ctx and has a

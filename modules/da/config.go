@@ -19,12 +19,18 @@ type Config struct {
 	// Addresses are the URLs of the endpoints, of one DA chain: http, https, ws or
 	// wss. None means no DA layer.
 	Addresses []string `koanf:"address"`
+	// Identity is what the DA layer has to be, as CHAIN@HEIGHT:HASH of one of its
+	// headers. Empty takes what answers first. A home that was synced from another
+	// one moves to it: it reads and posts again from the beginning.
+	Identity string `koanf:"identity"`
 	// AuthToken is sent as a bearer token when it is not empty. An endpoint that
 	// wants another one has it in its URL, as ?token=.
 	AuthToken string `koanf:"auth_token"`
-	// RequestTimeout bounds every call, and is the deadline of a submission.
+	// RequestTimeout bounds every call, and is the deadline of a submission. Time that
+	// an answer waits for others is not counted.
 	RequestTimeout time.Duration `koanf:"request_timeout"`
-	// HeadTimeout is the deadline of a question for the newest header.
+	// HeadTimeout is the deadline of a question for the newest header. Both this and
+	// ReadTimeout are put off by a second for each 64 KiB that arrive.
 	HeadTimeout time.Duration `koanf:"head_timeout"`
 	// ReadTimeout is the deadline of a read at one height.
 	ReadTimeout time.Duration `koanf:"read_timeout"`
@@ -32,11 +38,11 @@ type Config struct {
 	WatchTimeout time.Duration `koanf:"watch_timeout"`
 	// MaxBlobBytes is the largest blob that is read or submitted; larger ones are dropped on read.
 	MaxBlobBytes int `koanf:"max_blob_bytes"`
-	// MaxResponseBytes bounds one answer of the endpoint. Blobs travel as base64,
-	// so it must be a third above the largest DA block.
+	// MaxResponseBytes bounds one answer of the endpoint, as it is sent and as it is
+	// kept. Blobs travel as base64, so it must be a third above the largest DA block.
 	MaxResponseBytes int64 `koanf:"max_response_bytes"`
-	// AnswerBytes bounds all answers that are read at once; each counts twice, as it
-	// came and decoded. One of them may go above it.
+	// AnswerBytes bounds what all answers that are read at once hold in memory. The
+	// endpoints have equal parts, and one answer of each may go above its part.
 	AnswerBytes int `koanf:"answer_bytes"`
 	// SubmitOptions is the JSON object sent with every submission: gas_price with
 	// is_gas_price_set, max_gas_price, gas, tx_priority, key_name, signer_address,
@@ -89,6 +95,11 @@ func (c Config) Validate() error {
 	}
 	if c.AnswerBytes < 1<<20 {
 		return fmt.Errorf("da.answer_bytes is %d, want at least %d", c.AnswerBytes, 1<<20)
+	}
+	if c.Identity != "" {
+		if _, err := parseIdentity(c.Identity); err != nil {
+			return err
+		}
 	}
 	_, err := parseSubmitOptions(c.SubmitOptions)
 	return err

@@ -202,7 +202,7 @@ func (s *Server) Produce() (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return n.produce(time.Now())
+	return n.produce(s.clock())
 }
 
 // SetOutage begins or ends an outage. When it returns the outage is in force: with

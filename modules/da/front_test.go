@@ -99,7 +99,7 @@ func poolOf(t *testing.T, addresses ...string) (*Pool, *observer.ObservedLogs) {
 	cfg := testConfig("")
 	cfg.Addresses = addresses
 	core, logs := observer.New(zapcore.InfoLevel)
-	p, err := NewPool(cfg, zap.New(core))
+	p, err := NewPool(Params{Config: cfg, Log: zap.New(core)})
 	require.NoError(t, err)
 	t.Cleanup(p.Close)
 	return p, logs

@@ -3,11 +3,14 @@ package da
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"testing"
+	"testing/iotest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -17,7 +20,9 @@ import (
 // what is handed over is what was asked for.
 func FuzzAnswers(f *testing.F) {
 	ns := NamespaceOf("a")
-	good := blobJSON(ns, []byte("good"), nil)
+	commitment, err := Commit(ns, []byte("good"))
+	require.NoError(f, err)
+	good := blobJSON(ns, []byte("good"), commitment[:])
 	for _, seed := range []string{
 		result("[" + good + "]"), result("null"), result(realHeader), result(localDAHeader), result(numericHeader),
 		refusal(1, "blob: not found"), refusal(-32700, "x"), `{"error":{}}`, `{"result":[null]}`,
@@ -28,26 +33,48 @@ func FuzzAnswers(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		c := &Celestia{cfg: Default()}
-		decodeEvent(raw)
-		var headers answer[wireHeader]
-		if json.Unmarshal(raw, &headers) == nil {
-			w := &headers.Result
-			if _, err := w.head(); err == nil && w.Height == nil && (w.Header == nil || w.Header.Height == nil) {
-				t.Fatal("header without a height")
-			}
+		decodeEvent(newScanner(bytes.NewReader(raw), maxEventBytes))
+		in := newScanner(bytes.NewReader(raw), int64(len(raw)+1))
+		wire := readAnswer(in, in.header).result
+		if h, err := wire.head(); err == nil && !wire.top.told && !wire.inner.told {
+			t.Fatal("header without a height", h)
 		}
-		var blobs answer[[]wireBlob]
-		if json.Unmarshal(raw, &blobs) != nil {
-			return
-		}
-		for i := range blobs.Result {
-			b, ok, _ := c.check(&blobs.Result[i], []Namespace{ns})
-			if ok && (b.Namespace != ns || len(b.Data) == 0) {
+		room := &portion{of: newAllowance(1 << 20), most: 1 << 20, ctx: t.Context(), patience: time.Second}
+		defer room.release()
+		r := &reply{scanner: newScanner(iotest.OneByteReader(bytes.NewReader(raw)), int64(len(raw)+1)), room: room}
+		ans := readAnswer(r.scanner, func() blobList { return c.blobs(r, []Namespace{ns}) })
+		for _, b := range ans.result.blobs {
+			if b.Namespace != ns || len(b.Data) == 0 {
 				t.Fatal("handed over what was not asked for")
 			}
 		}
-		if blobs.Error != nil {
-			_ = newRPCError("x", blobs.Error.Code, blobs.Error.Message, true).Error()
+		if ans.err != nil {
+			_ = newRPCError("x", ans.err.code, ans.err.message, true).Error()
+		}
+	})
+}
+
+// FuzzScanner: what the scanner takes as a value is what encoding/json takes,
+// but for numbers and words, which it does not check where they are skipped.
+func FuzzScanner(f *testing.F) {
+	for _, seed := range []string{`{"a":[1,{"b":null}],"c":"\u0041\ud83d\ude00\n"}`, `[[[]]]`, `{}`, `[{},{}]`, `"x`, `[1,]`, `{"a"}`, `{"a":1,}`, `]`, `[}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		for _, src := range []io.Reader{bytes.NewReader(raw), iotest.OneByteReader(bytes.NewReader(raw))} {
+			s := newScanner(src, int64(len(raw)+1))
+			s.skip()
+			s.end()
+			if json.Valid(raw) && s.err != nil && bytes.Count(raw, []byte("["))+bytes.Count(raw, []byte("{")) <= maxDepth {
+				t.Fatalf("refuses %q: %v", raw, s.err)
+			}
+		}
+		var want string
+		if json.Unmarshal(raw, &want) == nil {
+			s := newScanner(bytes.NewReader(raw), int64(len(raw)+1))
+			if got := s.text(len(raw) + 1); got != want && utf8.Valid(raw) {
+				t.Fatalf("reads %q as %q, want %q", raw, got, want)
+			}
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,10 +23,6 @@ const (
 	stillHeads = 5
 	// oldHead is the age at which a head gives rise to doubt: clocks differ.
 	oldHead = 30 * time.Second
-	// usualInterval is the DA block time until it is known better.
-	usualInterval = 6 * time.Second
-	leastInterval = 200 * time.Millisecond
-	mostInterval  = time.Minute
 )
 
 // note takes the outcome of a call. height is the one that was asked for, or
@@ -37,6 +34,12 @@ func (p *Pool) note(e *endpoint, u use, height uint64, err error, took time.Dura
 	switch {
 	case err == nil:
 		e.answered(now)
+		if slices.ContainsFunc(p.all, func(e *endpoint) bool { return e.foreign }) {
+			p.reportForeign(now)
+		}
+		if height > 0 || !e.silent[u].read {
+			e.silent[u] = silence{}
+		}
 		if u == reading && height > 0 && height+lagSlack >= p.head {
 			e.lag = 0
 		}
@@ -44,6 +47,8 @@ func (p *Pool) note(e *endpoint, u use, height uint64, err error, took time.Dura
 			p.doubt(e, u, now)
 		}
 		return
+	case errors.Is(err, ErrTooLarge), errors.Is(err, errRoom), errors.Is(err, ErrIdentity):
+		return // says nothing of how the endpoint does
 	case errors.Is(err, ErrPruned):
 		e.tail = max(e.tail, height+1)
 		return
@@ -53,6 +58,9 @@ func (p *Pool) note(e *endpoint, u use, height uint64, err error, took time.Dura
 		}
 	default:
 		e.blame(u, err, now)
+		if errors.Is(err, errTimeout) {
+			e.hushed(u, height > 0, now)
+		}
 	}
 	p.doubt(e, u, now)
 	p.rank(now, err.Error())
@@ -66,88 +74,15 @@ func (p *Pool) lacks(e *endpoint, height uint64, now time.Time) bool {
 	switch {
 	case height+apart < e.head:
 		err := fmt.Errorf("%w: it does not have height %d and told of head %d", ErrDishonest, height, e.head)
-		e.head = 0
+		e.head, e.lacksUntil = 0, now.Add(headLife)
 		e.blame(reading, err, now)
-		p.best()
+		p.best(now)
 	case height <= p.head:
 		e.lag = p.head - height + 1
 	default:
 		return false
 	}
 	return true
-}
-
-// best finds the best head again after an endpoint changed its mind.
-func (p *Pool) best() {
-	p.head = 0
-	for _, e := range p.all {
-		if !e.foreign {
-			p.head = max(p.head, e.head)
-		}
-	}
-}
-
-// tell takes an endpoint's answer to Head and returns the head of all.
-func (p *Pool) tell(e *endpoint, h Head, took time.Duration) (Head, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	switch {
-	case p.chain == "":
-		p.chain = h.Chain
-	case h.Chain != "" && h.Chain != p.chain:
-		return h, p.banish(e, h.Chain)
-	}
-	e.timed(took)
-	p.rise(e, h.Height, now)
-	e.lag = p.head - h.Height
-	still := now.Sub(p.moved) > max(stillHeads*p.interval, probeLeast)
-	old := !h.Time.IsZero() && now.Sub(h.Time) > max(stillHeads*p.interval, oldHead)
-	if still || old || e.lag > lagSlack || took > slowRead {
-		p.doubt(e, reading, now)
-	}
-	p.rank(now, p.complaint(e))
-	if h.Height < p.head {
-		h = Head{Height: p.head, Chain: h.Chain} // another endpoint's, whose time is not known here
-	}
-	return h, nil
-}
-
-// heard takes a height from an endpoint's stream.
-func (p *Pool) heard(e *endpoint, height uint64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.rise(e, max(height, e.head), time.Now())
-	e.lag = p.head - e.head
-}
-
-// rise notes the head an endpoint tells of and learns the block time from it.
-func (p *Pool) rise(e *endpoint, height uint64, now time.Time) {
-	const weight = 8
-	e.head = height
-	switch {
-	case height > p.head:
-		if n := height - p.head; p.head > 0 && n < uint64(probeMost/leastInterval) {
-			each := min(max(now.Sub(p.moved)/time.Duration(n), leastInterval), mostInterval)
-			p.interval += (each - p.interval) / weight
-		}
-		p.head, p.moved = height, now
-	case height < p.head:
-		p.best()
-	}
-}
-
-// banish leaves an endpoint of another DA chain alone from now on: the cursor of
-// one chain means nothing on another.
-func (p *Pool) banish(e *endpoint, chain string) error {
-	err := fmt.Errorf("%w: it is of DA chain %q, the others are of %q", ErrDishonest, chain, p.chain)
-	if !e.foreign {
-		e.foreign, e.head = true, 0
-		p.best()
-		p.log.Error("da endpoint is of another DA chain and is not used; correct da.address", zap.String("endpoint", e.name),
-			zap.String("its_chain", chain), zap.String("chain", p.chain))
-	}
-	return err
 }
 
 func (p *Pool) complaint(e *endpoint) string {
@@ -195,6 +130,13 @@ func (p *Pool) announce(was [uses]*endpoint, why string) {
 	}
 }
 
+// slow gives rise to doubt in an endpoint that has not answered a call for a while.
+func (p *Pool) slow(e *endpoint, u use) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.doubt(e, u, time.Now())
+}
+
 // doubt asks Run to look at all endpoints when one in use does not do well and
 // it is time.
 func (p *Pool) doubt(e *endpoint, u use, now time.Time) {
@@ -231,11 +173,16 @@ func (p *Pool) Run(ctx context.Context) error {
 func (p *Pool) probe(ctx context.Context) {
 	var wg sync.WaitGroup
 	heads := make([]uint64, len(p.all))
+	answered := make(chan *endpoint, len(p.all))
 	for i, e := range p.all {
 		wg.Go(func() {
 			begin := time.Now()
 			h, err := e.client.Head(ctx)
-			if took := time.Since(begin); err == nil {
+			took := time.Since(begin)
+			if err == nil {
+				err = p.proveAnew(ctx, e, h)
+			}
+			if err == nil {
 				_, err = p.tell(e, h, took)
 			}
 			if ctx.Err() != nil {
@@ -243,15 +190,62 @@ func (p *Pool) probe(ctx context.Context) {
 			}
 			heads[i] = h.Height
 			p.note(e, reading, 0, err, 0)
+			if err == nil {
+				answered <- e
+			}
 		})
 	}
-	wg.Wait()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		wg.Wait()
+	}()
+	p.leave(answered, done)
+	<-done
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, e := range p.all {
 		if heads[i] > 0 && heads[i] == e.head { // it told first and was not held against the rest
-			e.lag = p.head - e.head
+			e.lag = p.head - min(e.head, p.head)
 		}
 	}
 	p.rank(time.Now(), p.complaint(p.active[reading]))
+}
+
+// leave takes the lead from an endpoint that lets all others answer a probe
+// before it, and then some: what waits for it is asked elsewhere at once.
+func (p *Pool) leave(answered <-chan *endpoint, done <-chan struct{}) {
+	told := map[*endpoint]bool{}
+	grace := time.NewTimer(slowRead)
+	defer grace.Stop()
+	for waited := false; ; {
+		select {
+		case e := <-answered:
+			told[e] = true
+		case <-grace.C:
+			waited = true
+		case <-done:
+			return
+		}
+		if waited && len(told) > 0 {
+			p.depose(told)
+			return
+		}
+	}
+}
+
+// depose takes the lead from who did not answer.
+func (p *Pool) depose(told map[*endpoint]bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	for u, e := range p.active {
+		if told[e] {
+			continue
+		}
+		e.hushed(use(u), false, now)
+		e.hangUp()
+		e.listen()
+	}
+	p.rank(now, "it does not answer, and others do")
 }

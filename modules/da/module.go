@@ -7,21 +7,21 @@ import (
 	"github.com/tandem-node/tandem/modules/internal/fxrun"
 )
 
-// Module provides the Client that Config describes: None without an address.
+// Module provides the Client that Params describe: None without an address.
 func Module() fx.Option {
 	return fx.Module("da", fx.Provide(provideClient))
 }
 
-func provideClient(lc fx.Lifecycle, sd fx.Shutdowner, log *zap.Logger, cfg Config) (Client, error) {
-	if len(cfg.Addresses) == 0 {
+func provideClient(lc fx.Lifecycle, sd fx.Shutdowner, params Params) (Client, error) {
+	if len(params.Config.Addresses) == 0 {
 		return None{}, nil
 	}
-	p, err := NewPool(cfg, log.Named("da"))
+	p, err := NewPool(params)
 	if err != nil {
 		return nil, err
 	}
-	lc.Append(fx.StopHook(p.Close))
-	fxrun.Go(lc, sd, log, "da_endpoints", p.Run)
+	lc.Append(fx.StartStopHook(func() error { return p.Load(params.Config.Identity) }, p.Close))
+	fxrun.Go(lc, sd, params.Log, "da_endpoints", p.Run)
 	return p, nil
 }
 

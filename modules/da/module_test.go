@@ -11,7 +11,7 @@ import (
 
 func TestModule(t *testing.T) {
 	var client Client
-	app := fxtest.New(t, fx.NopLogger, fx.Supply(Default(), zap.NewNop()), Module(), fx.Populate(&client))
+	app := fxtest.New(t, fx.NopLogger, fx.Supply(Params{Config: Default(), Log: zap.NewNop()}), Module(), fx.Populate(&client))
 	app.RequireStart().RequireStop()
 	require.Equal(t, None{}, client)
 
@@ -19,7 +19,7 @@ func TestModule(t *testing.T) {
 	cfg := testServerConfig()
 	devnet := fxtest.New(t, fx.NopLogger, fx.Supply(cfg, zap.NewNop()), ServerModule(), fx.Populate(&server))
 	devnet.RequireStart()
-	app = fxtest.New(t, fx.NopLogger, fx.Supply(testConfig(server.URL()), zap.NewNop()), Module(), fx.Populate(&client))
+	app = fxtest.New(t, fx.NopLogger, fx.Supply(Params{Config: testConfig(server.URL()), Log: zap.NewNop()}), Module(), fx.Populate(&client))
 	app.RequireStart()
 	height, err := client.Submit(t.Context(), NamespaceOf("a"), [][]byte{{1}})
 	require.NoError(t, err)
@@ -27,6 +27,6 @@ func TestModule(t *testing.T) {
 	app.RequireStop()
 	devnet.RequireStop()
 
-	bad := fx.New(fx.NopLogger, fx.Supply(testConfig("ftp://x"), zap.NewNop()), Module(), fx.Populate(&client))
+	bad := fx.New(fx.NopLogger, fx.Supply(Params{Config: testConfig("ftp://x"), Log: zap.NewNop()}), Module(), fx.Populate(&client))
 	require.ErrorContains(t, bad.Err(), "da.address")
 }

@@ -23,7 +23,7 @@ func TestRestartKeepsTheChain(t *testing.T) {
 	_, err = s.Produce() // off the grid: a second run of times
 	require.NoError(t, err)
 	s.SetFreeze(false)
-	s.SetBlockTime(3 * time.Millisecond)
+	s.SetBlockTime(minBlockTime)
 	waitHeight(t, s, height+10)
 	blobs, err := c.Blobs(t.Context(), height, NamespaceOf("a"))
 	require.NoError(t, err)
@@ -108,7 +108,7 @@ func TestChild(t *testing.T) {
 		t.Skip("only as a child process")
 	}
 	cfg := testServerConfig()
-	cfg.Dir, cfg.BlockTime = dir, time.Millisecond
+	cfg.Dir, cfg.BlockTime = dir, 10*time.Millisecond
 	s, _ := startServer(t, cfg)
 	c := s.Client()
 	for i := 0; ; i++ {

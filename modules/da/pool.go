@@ -11,33 +11,43 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 // Pool is a client of several endpoints of one DA chain. Calls go to the
 // healthiest; a read that fails there is made at the next, so that callers see
 // a failure only when all fail. A submission is made elsewhere only when it is
 // certain that nothing was posted: everything else is for the caller to find out,
-// by commitment.
+// by commitment. An endpoint that is not of the DA layer the node was synced from
+// is not used; see chain.
 //
 // Endpoints are ranked by failures, lies, lag and latency, and change places only
 // with a clear lead; see endpoint. It keeps no order of preference and makes no
 // calls of its own as long as the one it uses does well; see Run.
 type Pool struct {
-	log    *zap.Logger
-	closes []func()
-	wake   chan struct{} // Run is to look at all endpoints
-	calls  calls
-	// answers is shared by the endpoints; nil without any.
-	answers *allowance
+	log     *zap.Logger
+	closes  []func()
+	wake    chan struct{} // Run is to look at all endpoints
+	board   *problems.Board
+	began   time.Time
+	calls   calls
+	answers []*allowance // of each endpoint, so that one that stalls takes no room of another
+
+	chain
 
 	mu       sync.Mutex
 	all      []*endpoint
 	active   [uses]*endpoint
 	switched chan struct{} // closed and replaced when reading moves
-	chain    string        // DA chain of the first endpoint that told
-	head     uint64        // best told
-	moved    time.Time     // when head last rose
-	interval time.Duration // from height to height, as seen here
+	head     uint64        // best told lately
+	headTime time.Time     // its header's; zero while unknown
+	sure     Head          // newest that was believed
+	sureAt   time.Time     // when it was
+	rose     bool          // it has risen since the pool was made
+	moved    time.Time     // when it rose last
+	interval time.Duration // from height to height
+	measured bool          // by the times of headers
 	probed   time.Time
 	gap      time.Duration // least time to the next probe
 }
@@ -47,26 +57,42 @@ var (
 	_ BatchReader = (*Pool)(nil)
 )
 
-// NewPool makes a client of all the endpoints in cfg, at least one. It connects
-// with the first call.
-func NewPool(cfg Config, log *zap.Logger) (*Pool, error) {
+// Params are the parts of a Pool.
+type Params struct {
+	Config Config
+	// Keeper keeps the identity of the DA layer; nil keeps none.
+	Keeper Keeper
+	// Start is the DA height the node begins at.
+	Start uint64
+	Board *problems.Board
+	Log   *zap.Logger
+	// Dial makes the client of an endpoint; nil makes a Celestia.
+	Dial func(address string) (BatchClient, error)
+}
+
+// NewPool makes a client of all the endpoints in the config, at least one. It
+// connects with the first call.
+func NewPool(params Params) (*Pool, error) {
+	cfg := params.Config
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	p := newPool(log)
-	p.answers = newAllowance(cfg.AnswerBytes)
+	p := newPool(params.Log)
+	p.keeper, p.start, p.board = params.Keeper, params.Start, params.Board
 	for _, address := range cfg.Addresses {
-		c, err := NewCelestia(address, cfg)
-		if err != nil {
-			return nil, err
-		}
-		c.answers = p.answers
 		u, err := url.Parse(address)
 		if err != nil {
 			return nil, errors.New("da.address is not a URL")
 		}
+		dial := params.Dial
+		if dial == nil {
+			dial = p.dial(cfg)
+		}
+		c, err := dial(address)
+		if err != nil {
+			return nil, err
+		}
 		p.add(endpointName(u), counted{c, &p.calls})
-		p.closes = append(p.closes, c.Close)
 	}
 	if len(p.all) == 0 {
 		return nil, errors.New("da.address is empty, want a URL")
@@ -74,13 +100,29 @@ func NewPool(cfg Config, log *zap.Logger) (*Pool, error) {
 	return p, nil
 }
 
+// dial returns what makes clients of Celestia nodes, which share the room for answers.
+func (p *Pool) dial(cfg Config) func(address string) (BatchClient, error) {
+	return func(address string) (BatchClient, error) {
+		c, err := NewCelestia(address, cfg)
+		if err != nil {
+			return nil, err
+		}
+		c.answers = newAllowance(cfg.AnswerBytes / len(cfg.Addresses))
+		p.answers = append(p.answers, c.answers)
+		p.closes = append(p.closes, c.Close)
+		return c, nil
+	}
+}
+
 func newPool(log *zap.Logger) *Pool {
-	return &Pool{log: log, wake: make(chan struct{}, 1), switched: make(chan struct{}), interval: usualInterval}
+	now := time.Now()
+	return &Pool{
+		log: log, wake: make(chan struct{}, 1), switched: make(chan struct{}), chain: chain{meeting: make(chan struct{}, 1)}, interval: usualInterval, began: now, moved: now,
+	}
 }
 
 func (p *Pool) add(name string, c Client) {
-	e := &endpoint{name: name, client: c}
-	p.all = append(p.all, e)
+	p.all = append(p.all, makeEndpoint(name, c))
 	for u := range p.active {
 		p.active[u] = p.all[0]
 	}
@@ -110,7 +152,7 @@ func (p *Pool) order(u use, height uint64) []*endpoint {
 	}
 	list := make([]ranked, 0, len(p.all))
 	for _, e := range p.all {
-		if e.foreign {
+		if e.foreign && now.Sub(e.foreignAt) < foreignRetry {
 			continue
 		}
 		r := ranked{e, u == reading && height > 0 && height < e.tail, e.score(u, now)}
@@ -141,7 +183,7 @@ func ask[T any](ctx context.Context, p *Pool, height uint64, call func(context.C
 	var worst error
 	for _, e := range p.order(reading, height) {
 		begin := time.Now()
-		out, err := call(ctx, e)
+		out, err := attend(ctx, p, e, call)
 		if ctx.Err() != nil {
 			return out, err
 		}
@@ -155,9 +197,44 @@ func ask[T any](ctx context.Context, p *Pool, height uint64, call func(context.C
 	}
 	var zero T
 	if worst == nil {
-		worst = fmt.Errorf("%w: all endpoints are of another DA chain", ErrUnavailable)
+		worst = p.noneLeft()
 	}
 	return zero, worst
+}
+
+// attend makes a read at an endpoint, once that is known to be of the DA layer. It
+// gives up when the endpoint loses the lead because others answer.
+func attend[T any](ctx context.Context, p *Pool, e *endpoint, call func(context.Context, *endpoint) (T, error)) (T, error) {
+	if len(p.all) > 1 {
+		p.mu.Lock()
+		lead := e.reads
+		p.mu.Unlock()
+		callCtx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(lead, cancel)() //nolint:contextcheck // ends with the lead, not with the caller
+		defer time.AfterFunc(slowRead, func() { p.slow(e, reading) }).Stop()
+		out, err := admitted(callCtx, p, e, call)
+		if err != nil && callCtx.Err() != nil && ctx.Err() == nil {
+			err = fmt.Errorf("%w: %w, and another endpoint answers", ErrUnavailable, errTimeout)
+		}
+		return out, err
+	}
+	return admitted(ctx, p, e, call)
+}
+
+func admitted[T any](ctx context.Context, p *Pool, e *endpoint, call func(context.Context, *endpoint) (T, error)) (T, error) {
+	if err := p.admit(ctx, e); err != nil {
+		var zero T
+		return zero, err
+	}
+	return call(ctx, e)
+}
+
+// noneLeft is the error of a call that no endpoint may be asked.
+func (p *Pool) noneLeft() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.foreignError(p.all[0])
 }
 
 // pick returns the error to tell of two: that a height is still to come where any
@@ -185,10 +262,19 @@ func (p *Pool) Head(ctx context.Context) (Head, error) {
 		begin := time.Now()
 		h, err := e.client.Head(ctx)
 		if err == nil {
+			err = p.proveAnew(ctx, e, h)
+		}
+		if err == nil {
 			out, err = p.tell(e, h, time.Since(begin))
+		}
+		if err == nil {
+			p.advance(ctx, e)
 		}
 		return h, err
 	})
+	if err != nil && ctx.Err() == nil {
+		p.unanswered(err)
+	}
 	return out, err
 }
 
@@ -250,7 +336,7 @@ func (p *Pool) Submit(ctx context.Context, ns Namespace, blobs [][]byte) (uint64
 	var first error
 	for _, e := range p.order(posting, 0) {
 		begin := time.Now()
-		height, err := e.client.Submit(ctx, ns, blobs)
+		height, err := admitted(ctx, p, e, func(ctx context.Context, e *endpoint) (uint64, error) { return e.client.Submit(ctx, ns, blobs) })
 		if ctx.Err() == nil {
 			p.note(e, posting, height, err, time.Since(begin))
 		}
@@ -261,6 +347,9 @@ func (p *Pool) Submit(ctx context.Context, ns Namespace, blobs [][]byte) (uint64
 			first = err
 		}
 	}
+	if first == nil {
+		first = p.noneLeft()
+	}
 	return 0, first
 }
 
@@ -268,8 +357,7 @@ func (p *Pool) Submit(ctx context.Context, ns Namespace, blobs [][]byte) (uint64
 // submission, which it did not pass on. Busy is not: a transaction that is
 // already in the mempool is refused like that.
 func nothingPosted(err error) bool {
-	return !errors.Is(err, ErrUnknown) && (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrAuth) ||
-		errors.Is(err, ErrFee) || errors.Is(err, ErrRejected))
+	return NothingPosted(err) || errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrUnknown)
 }
 
 // Watch sends the heights of the endpoint that is read from, and ends when
@@ -279,7 +367,7 @@ func (p *Pool) Watch(ctx context.Context) (<-chan uint64, error) {
 	e, moved := p.active[reading], p.switched
 	p.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
-	in, err := e.client.Watch(ctx)
+	in, err := admitted(ctx, p, e, func(ctx context.Context, e *endpoint) (<-chan uint64, error) { return e.client.Watch(ctx) })
 	if err != nil {
 		cancel()
 		return nil, err
@@ -298,32 +386,11 @@ func (p *Pool) Watch(ctx context.Context) (<-chan uint64, error) {
 				if !ok {
 					return
 				}
-				p.heard(e, height)
-				offer(out, height)
+				if p.heard(e, height) {
+					offer(out, height)
+				}
 			}
 		}
 	}()
 	return out, nil
-}
-
-// Calls returns what was asked of the endpoints so far.
-func (p *Pool) Calls() []Calls { return p.calls.all() }
-
-// AnswerBytes is what the answers that are being read take now.
-func (p *Pool) AnswerBytes() int { return p.answers.used() }
-
-// Endpoints returns what is known of each, in the order of the config.
-func (p *Pool) Endpoints() []Endpoint {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	out := make([]Endpoint, len(p.all))
-	for i, e := range p.all {
-		out[i] = Endpoint{
-			Address: e.name, Reading: e == p.active[reading], Posting: e == p.active[posting], Score: e.score(reading, now),
-			Head: e.head, Lag: e.lag, Latency: e.latency, Answers: e.answers, Failures: e.failures, Lies: e.lies,
-			LastOK: e.lastOK, LastErr: e.lastErr,
-		}
-	}
-	return out
 }

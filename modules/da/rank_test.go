@@ -23,6 +23,8 @@ type scripted struct {
 	fail  error
 	blobs func(height uint64) error
 	calls int
+	epoch string // of a chain that was started over with the same id
+	tail  uint64
 }
 
 func (c *scripted) set(f func(c *scripted)) {
@@ -60,6 +62,25 @@ func (c *scripted) Blobs(_ context.Context, height uint64, _ ...Namespace) ([]Bl
 		return nil, fmt.Errorf("read: %w", ErrFuture)
 	}
 	return nil, nil
+}
+
+// HeaderAt answers from the chain the head is of: its hashes are of its id.
+func (c *scripted) HeaderAt(_ context.Context, height uint64) (Head, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.fail != nil:
+		return Head{}, c.fail
+	case height > c.head.Height:
+		return Head{}, fmt.Errorf("read: %w", ErrFuture)
+	case height < c.tail:
+		return Head{}, fmt.Errorf("read: %w", ErrPruned)
+	}
+	h := Head{Height: height, Chain: c.head.Chain, Hash: fmt.Sprintf("%X", c.head.Chain+c.epoch+strconv.FormatUint(height, 10))}
+	if !c.head.Time.IsZero() {
+		h.Time = c.head.Time.Add(-time.Duration(c.head.Height-height) * 6 * time.Second)
+	}
+	return h, nil
 }
 
 func (c *scripted) Submit(context.Context, Namespace, [][]byte) (uint64, error) {
@@ -198,7 +219,7 @@ func TestPoolHeadOutOfReach(t *testing.T) {
 		p, ends := scriptedPool(t, 2)
 		synctest.Wait()
 		ends[0].set(func(c *scripted) {
-			c.head.Height = 1 << 40
+			c.head.Height = 200
 			c.blobs = func(h uint64) error {
 				if h > 100 {
 					return ErrFuture
@@ -208,7 +229,7 @@ func TestPoolHeadOutOfReach(t *testing.T) {
 		})
 		h, err := p.Head(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, uint64(1<<40), h.Height)
+		require.Equal(t, uint64(200), h.Height)
 		_, err = p.Blobs(t.Context(), 101)
 		require.ErrorIs(t, err, ErrFuture)
 		require.Equal(t, 1, p.reads())
@@ -216,6 +237,17 @@ func TestPoolHeadOutOfReach(t *testing.T) {
 		h, err = p.Head(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, uint64(100), h.Height)
+		synctest.Wait()
+		p.probe(t.Context()) // it tells again what it cannot serve
+		ends[1].set(func(c *scripted) { c.fail = ErrUnavailable })
+		h, err = p.Head(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, uint64(100), h.Height)
+		ends[0].set(func(c *scripted) { c.blobs = nil })
+		time.Sleep(2 * headLife)
+		h, err = p.Head(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, uint64(200), h.Height, "it may have caught up")
 	})
 }
 
@@ -274,7 +306,8 @@ func TestPoolOtherChain(t *testing.T) {
 		h, err := p.Head(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, uint64(10), h.Height)
-		require.Contains(t, p.Endpoints()[1].LastErr, `of DA chain "two"`)
+		require.Contains(t, p.Endpoints()[1].LastErr, "expected one, endpoint b is of two")
+		require.True(t, p.Endpoints()[1].Foreign)
 	})
 }
 
@@ -359,4 +392,29 @@ func TestPoolAsksOneAtATime(t *testing.T) {
 	cancel()
 	wg.Wait()
 	require.Equal(t, 2, p.reads())
+}
+
+// TestPoolProbesAgainAfterACalm: while doubts change nothing the endpoints are asked
+// ever less often; after a calm the next doubt is looked into at once, and so is the
+// one after it.
+func TestPoolProbesAgainAfterACalm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, ends := scriptedPool(t, 2)
+		doubted := func(every time.Duration, times int) int {
+			before := ends[1].count()
+			for range times {
+				p.mu.Lock()
+				p.doubt(p.active[reading], reading, time.Now())
+				p.mu.Unlock()
+				synctest.Wait()
+				time.Sleep(every)
+			}
+			return ends[1].count() - before
+		}
+		synctest.Wait()
+		time.Sleep(probeLeast)
+		require.Equal(t, 13, doubted(time.Second, 600), "after 5, 10, 20, 40, and then each 60 s")
+		time.Sleep(10 * time.Minute)
+		require.Equal(t, 2, doubted(probeLeast, 2))
+	})
 }

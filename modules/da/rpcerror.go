@@ -96,7 +96,10 @@ func phrases() []phrase {
 		{"height is equal to 0", ErrRejected},
 		{"missing permission to invoke", ErrAuth},
 		{"blob: over size limit", ErrTooLarge},
+		{"blob(s) too large", ErrTooLarge}, // more than the square of the chain holds
+		{"blob size too large", ErrTooLarge},
 		{"request bigger than maximum", ErrTooLarge},
+		{"larger than max", ErrTooLarge}, // gRPC between the endpoint and its validator
 		{"exceeds max gas price", ErrFee},
 		{"server busy", ErrBusy},
 		{"incorrect account sequence", ErrBusy},
@@ -105,27 +108,48 @@ func phrases() []phrase {
 		{"data can not be empty", ErrRejected},
 		{"invalid namespace", ErrRejected},
 		{"invalid user namespace", ErrRejected},
-		{"invalid blob signer", ErrRejected},
-		{"key not found", ErrRejected},
+		{"insufficient funds", ErrFunds},
+		{"desc = account ", ErrFunds}, // the chain has not heard of the account: it was never funded
+		{"fee limit exceeded", ErrFunds},
+		{"fee allowance expired", ErrFunds},
+		{"does not allow to pay fees", ErrAccount},
+		{"fee-grant not found", ErrAccount},
+		{"invalid blob signer", ErrAccount},
+		{"failed to get tx author address", ErrAccount},
+		{"decoding bech32 failed", ErrAccount},
+		{"invalid Bech32 prefix", ErrAccount},
+		{"key not found", ErrAccount},
 	}
 }
 
 // Codes of a refused transaction, as printed at the end of the text.
 const (
-	abciFunds       = 5
-	abciOutOfGas    = 11
-	abciFee         = 13
-	abciInMempool   = 19
-	abciMempoolFull = 20
-	abciTxTooLarge  = 21
-	abciSequence    = 32
+	abciUnauthorized   = 4
+	abciFunds          = 5
+	abciAddress        = 7
+	abciPubKey         = 8
+	abciUnknownAddress = 9
+	abciOutOfGas       = 11
+	abciFee            = 13
+	abciInMempool      = 19
+	abciMempoolFull    = 20
+	abciTxTooLarge     = 21
+	abciSequence       = 32
 )
 
 func classifyABCI(code int) error {
 	switch code {
-	case abciFunds, abciOutOfGas, abciFee:
+	case abciFee:
 		return ErrFee
-	case abciInMempool, abciMempoolFull, abciSequence:
+	case abciOutOfGas:
+		return ErrGas
+	case abciFunds:
+		return ErrFunds
+	case abciUnauthorized, abciAddress, abciPubKey, abciUnknownAddress:
+		return ErrAccount
+	case abciInMempool: // the same transaction is on its way already
+		return ErrUnknown
+	case abciMempoolFull, abciSequence:
 		return ErrBusy
 	case abciTxTooLarge:
 		return ErrTooLarge

@@ -30,6 +30,7 @@ type Server struct {
 	log    *zap.Logger
 	faults *faults
 	active inflight
+	clock  func() time.Time // of the blocks made by Listen and Produce
 
 	mu      sync.Mutex
 	node    *node
@@ -63,8 +64,13 @@ func NewServer(cfg ServerConfig, log *zap.Logger) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Server{cfg: cfg, log: log, faults: newFaults(cfg)}, nil
+	return &Server{cfg: cfg, log: log, faults: newFaults(cfg), clock: time.Now}, nil
 }
+
+// SetClock sets the clock that dates the first block and those made by Produce,
+// in place of time.Now: a chain made at once can have the times of one made in
+// days. It has to be called before Listen.
+func (s *Server) SetClock(now func() time.Time) { s.clock = now }
 
 // Listen opens the store, makes the first block of a new chain, and takes
 // requests from then on. It does nothing when it was called before.
@@ -106,7 +112,7 @@ func (s *Server) openNode() (*node, error) {
 	}
 	l.frozen = s.cfg.Freeze
 	if _, head := l.bounds(); head == 0 {
-		_, err = l.produce(time.Now())
+		_, err = l.produce(s.clock())
 	}
 	if err == nil && s.cfg.PruneBelow > 0 {
 		err = l.prune(s.cfg.PruneBelow)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -268,12 +269,12 @@ func TestWrongCommitmentIsIgnored(t *testing.T) {
 	ns := NamespaceOf("a")
 	id := string(appendBase64(nil, ns[:]))
 	_, body := post(t, s.URL(), rpcCall("blob.Submit", `[[{"namespace":`+id+`,"data":"eA==","commitment":`+string(appendBase64(nil, make([]byte, 32)))+`}],{}]`))
-	var ans answer[number]
+	var ans struct{ Result uint64 }
 	require.NoError(t, json.Unmarshal([]byte(body), &ans))
 	want, err := Commit(ns, []byte("x"))
 	require.NoError(t, err)
 	_, body = post(t, s.URL(), rpcCall("blob.Get", fmt.Sprintf(`[%d,%s,%s]`, ans.Result, id, appendBase64(nil, want[:]))))
-	var got answer[rpcBlob]
+	var got struct{ Result rpcBlob }
 	require.NoError(t, json.Unmarshal([]byte(body), &got))
 	require.Equal(t, want[:], got.Result.Commitment)
 	require.Positive(t, got.Result.Index)
@@ -363,6 +364,26 @@ func TestServerIsBusy(t *testing.T) {
 	require.ErrorIs(t, err, ErrBusy)
 	s.active.mu.Lock()
 	s.active.n -= maxConcurrent
+	s.active.mu.Unlock()
+}
+
+// TestUnfinishedRequestsTakeNoPlace: only whole requests count as concurrent ones.
+func TestUnfinishedRequestsTakeNoPlace(t *testing.T) {
+	s, _ := startServer(t, testServerConfig())
+	for range 3 {
+		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", s.Addr())
+		require.NoError(t, err)
+		defer func() { _ = c.Close() }()
+		_, err = io.WriteString(c, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+		require.NoError(t, err)
+	}
+	s.active.mu.Lock()
+	s.active.n += maxConcurrent - 1
+	s.active.mu.Unlock()
+	_, err := newTestClient(t, testConfig(s.URL())).Head(t.Context())
+	require.NoError(t, err)
+	s.active.mu.Lock()
+	s.active.n -= maxConcurrent - 1
 	s.active.mu.Unlock()
 }
 

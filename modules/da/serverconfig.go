@@ -63,8 +63,9 @@ func DefaultServer() ServerConfig {
 	}
 }
 
-// minBlockTime keeps a typing error from making a million blocks.
-const minBlockTime = time.Millisecond
+// minBlockTime keeps a typing error from making a million blocks, and the head from
+// running away faster than a Pool believes.
+const minBlockTime = leastInterval
 
 // Validate returns the first problem, with the key, the value and what was expected.
 func (c ServerConfig) Validate() error {

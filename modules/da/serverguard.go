@@ -1,9 +1,11 @@
 package da
 
 import (
+	"bytes"
 	"context"
 	"crypto/subtle"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -30,9 +32,16 @@ func (s *Server) authorize(next http.Handler) http.Handler {
 	}
 }
 
-// guard stands before JSON-RPC: outages first, then the limit of concurrent requests.
+// guard stands before JSON-RPC: outages first, then the limit of concurrent requests,
+// of which one counts once all of it is there.
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(io.LimitReader(r.Body, maxRequestBytes+1)) // what is longer JSON-RPC refuses
+		if err != nil {
+			http.Error(w, "the request has no end", http.StatusBadRequest)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		if !s.active.enter() {
 			http.Error(w, "server busy, try again later", http.StatusServiceUnavailable)
 			return

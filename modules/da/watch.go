@@ -2,7 +2,6 @@ package da
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -57,7 +56,7 @@ func quietNamespace() Namespace { return NamespaceOf("tandem: no blobs here") }
 func (c *Celestia) dial(ctx context.Context) (*websocket.Conn, error) {
 	dialCtx, cancel := context.WithTimeout(ctx, c.cfg.HeadTimeout)
 	defer cancel()
-	opts := &websocket.DialOptions{HTTPClient: c.socket, HTTPHeader: http.Header{}}
+	opts := &websocket.DialOptions{HTTPClient: c.client, HTTPHeader: http.Header{}}
 	if c.cfg.AuthToken != "" {
 		opts.HTTPHeader.Set("Authorization", "Bearer "+c.cfg.AuthToken)
 	}
@@ -69,12 +68,12 @@ func (c *Celestia) dial(ctx context.Context) (*websocket.Conn, error) {
 	req := request{method: "websocket", timeout: c.cfg.HeadTimeout}
 	if resp != nil {
 		// The library has read and closed what there is of the body.
-		return nil, plainError(req, resp.StatusCode, nil)
+		return nil, plainError(req, resp.StatusCode, "")
 	}
 	if ue, ok := errors.AsType[*url.Error](err); ok {
 		err = ue.Err
 	}
-	return nil, transportError(ctx, dialCtx, failure{req: req, timeout: c.cfg.HeadTimeout, err: err})
+	return nil, transportError(ctx, failure{req: req, late: dialCtx.Err() != nil, err: err})
 }
 
 // subscribe asks for a stream and waits for the answer.
@@ -83,24 +82,30 @@ func (c *Celestia) subscribe(ctx context.Context, conn *websocket.Conn, method, 
 	defer cancel()
 	req := request{method: method, params: []byte(params), timeout: c.cfg.HeadTimeout}
 	fail := func(err error) error {
-		return transportError(ctx, subCtx, failure{req: req, timeout: req.timeout, err: err})
+		return transportError(ctx, failure{req: req, late: subCtx.Err() != nil, err: err})
 	}
 	if err := conn.Write(subCtx, websocket.MessageText, c.envelope(req)); err != nil {
 		return fail(err)
 	}
-	_, raw, err := conn.Read(subCtx)
+	_, frame, err := conn.Reader(subCtx)
 	if err != nil {
 		return fail(err)
 	}
-	var ans answer[json.RawMessage]
-	if err := json.Unmarshal(raw, &ans); err != nil {
-		return fmt.Errorf("%s: malformed answer: %w: %w", method, ErrUnavailable, err)
-	}
-	if ans.Error == nil {
+	in := newScanner(frame, maxEventBytes)
+	ans := readAnswer(in, func() struct{} {
+		in.skip()
+		return struct{}{}
+	})
+	switch in.end(); {
+	case errors.Is(in.err, errSyntax):
+		return fmt.Errorf("%s: malformed answer: %w: %w", method, ErrUnavailable, in.err)
+	case in.err != nil:
+		return fail(in.err)
+	case ans.err == nil:
 		return nil
 	}
-	err = newRPCError(method, ans.Error.Code, ans.Error.Message, false)
-	if ans.Error.Code == codeMethodNotFound {
+	err = newRPCError(method, ans.err.code, ans.err.message, false)
+	if ans.err.code == codeMethodNotFound {
 		return fmt.Errorf("%w: %w", errNoStream, err)
 	}
 	return err
@@ -126,39 +131,39 @@ func (c *Celestia) pump(ctx context.Context, conn *websocket.Conn, heights chan 
 func (c *Celestia) nextEvent(ctx context.Context, conn *websocket.Conn) (height uint64, ok bool) {
 	readCtx, cancel := context.WithTimeout(ctx, c.cfg.WatchTimeout)
 	defer cancel()
-	_, raw, err := conn.Read(readCtx)
+	_, frame, err := conn.Reader(readCtx)
 	if err != nil {
 		return 0, false
 	}
-	return decodeEvent(raw)
+	return decodeEvent(newScanner(frame, maxEventBytes))
 }
 
 // decodeEvent reads the height out of a frame. It is false when the stream ended.
-func decodeEvent(raw []byte) (height uint64, ok bool) {
-	var frame struct {
-		Method string            `json:"method"`
-		Params []json.RawMessage `json:"params"`
-	}
-	if err := json.Unmarshal(raw, &frame); err != nil {
+func decodeEvent(in *scanner) (height uint64, ok bool) {
+	var event wireHead
+	method, n := "", 0
+	in.object(func(key string) {
+		switch key {
+		case "method":
+			method = in.text(maxName)
+		case "params":
+			in.array(func() {
+				if n++; n == 2 && in.peek() == '{' { // behind the number of the channel
+					event = in.header()
+				} else {
+					in.skip()
+				}
+			})
+		default:
+			in.skip()
+		}
+	})
+	in.end()
+	if in.err != nil || method == frameClose {
 		return 0, false
-	}
-	switch frame.Method {
-	case frameClose:
-		return 0, false
-	case frameValue:
-	default:
-		return 0, true
-	}
-	const channelAndEvent = 2
-	if len(frame.Params) < channelAndEvent {
-		return 0, true
-	}
-	var event wireHeader
-	if err := json.Unmarshal(frame.Params[1], &event); err != nil {
-		return 0, true
 	}
 	h, err := event.head()
-	if err != nil {
+	if method != frameValue || err != nil {
 		return 0, true
 	}
 	return h.Height, true

@@ -26,6 +26,7 @@ type assembler struct {
 	settled    uint64              // data height up to which pending data was let go
 	missing    *block.SignedHeader // stored header whose data was not there at the last look
 
+	told  reported
 	incs  []block.Inclusion
 	known map[block.Inclusion]int // where in incs; the key has neither DA height nor header
 
@@ -41,11 +42,33 @@ func newAssembler(p Params, r rules) *assembler {
 	}
 }
 
+// nearWindow is how far above the stored headers what the proposer signed may be to
+// hold the floor. It posts in order, so that what is further up is a mistake or a
+// trap, and is of no use before the chain is there.
+const nearWindow = 8192
+
+func (a *assembler) near(height uint64) bool {
+	return height-min(height, a.p.Headers.Height()) <= nearWindow
+}
+
+// nearHeaders counts the heights with pending headers that hold the floor.
+func (a *assembler) nearHeaders() int {
+	n := 0
+	for _, is := range a.pending.headers {
+		if is[0].held {
+			n++
+		}
+	}
+	return n
+}
+
 // add takes over what was found at one DA height, signatures checked. It never
-// fails: what cannot be judged now is kept.
-func (a *assembler) add(ctx context.Context, f *found) {
+// fails: what cannot be judged now is kept. It reports whether anything there was
+// signed by the proposer.
+func (a *assembler) add(ctx context.Context, f *found) (own bool) {
 	for _, h := range f.headers {
 		if !h.bad {
+			own = true
 			a.addHeader(ctx, h)
 		}
 	}
@@ -56,6 +79,7 @@ func (a *assembler) add(ctx context.Context, f *found) {
 	}
 	for _, d := range f.data {
 		if !d.bad {
+			own = own || d.own
 			a.addData(ctx, d)
 		}
 	}
@@ -63,6 +87,7 @@ func (a *assembler) add(ctx context.Context, f *found) {
 	a.stats.Heights++
 	a.stats.Blobs += uint64(f.blobs) //nolint:gosec // a count
 	a.stats.Bytes += uint64(f.bytes) //nolint:gosec // a count
+	return own
 }
 
 // addHeader takes a header of the expected proposer with good signatures. It is
@@ -81,10 +106,11 @@ func (a *assembler) addHeader(ctx context.Context, i *headerItem) {
 	stored, err := a.storedHeader(ctx, h.Height())
 	switch {
 	case err != nil: // not known now; the next sweep compares
-		a.pending.addHeader(i, true)
+		a.pending.addHeader(i, a.near(h.Height()))
 		a.swept = min(a.swept, h.Height()-1)
 	case stored == nil && h.Height() > a.p.Headers.Height():
-		a.pending.addHeader(i, true)
+		a.pending.addHeader(i, a.near(h.Height()))
+		a.swept = min(a.swept, h.Height()-1) // the store was rolled back
 	case stored != nil && stored.Digest() != h.Digest():
 		a.contest(i)
 		a.pending.addHeader(i, false)
@@ -149,7 +175,7 @@ func (a *assembler) addData(ctx context.Context, i *dataItem) {
 	}
 	switch {
 	case i.own && !known:
-		a.pending.addData(i, true)
+		a.pending.addData(i, a.near(i.height))
 	case i.maybe && len(heights) == 0 && a.judgeData(ctx, i):
 		return
 	case len(heights) == 0 && !a.quarantine.addData(i):
@@ -172,7 +198,8 @@ func (a *assembler) accept(ctx context.Context, i *dataItem, height uint64) {
 	}
 	a.wanted.remove(height)
 	if contested || height > min(a.p.Data.Height(), a.p.Headers.Height()) {
-		a.pending.addData(own, !contested)
+		a.pending.addData(own, !contested && a.near(height))
+		a.settled = min(a.settled, height-1) // the store was rolled back
 	}
 }
 

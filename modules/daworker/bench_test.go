@@ -30,7 +30,7 @@ func BenchmarkCatchUp(b *testing.B) {
 					e.sink = &fakeSink{seen: make(map[block.Inclusion]uint64)}
 					e.headers = newMemStore[*block.SignedHeader](1)
 					e.data = newMemStore[*block.Data](1)
-					e.params.Sink, e.params.Cursor, e.params.Headers, e.params.Data = e.sink, e.sink.at, e.headers, e.data
+					e.params.Sink, e.params.DA, e.params.Headers, e.params.Data = e.sink, e.sink.positions, e.headers, e.data
 					ctx, cancel := context.WithCancel(b.Context())
 					done := make(chan error, 1)
 					w := New(e.params)

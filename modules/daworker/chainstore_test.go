@@ -17,8 +17,8 @@ import (
 // storeSink persists in the store itself, as the pipeline does.
 type storeSink struct{ *chainstore.Store }
 
-func (s storeSink) Include(ctx context.Context, incs []block.Inclusion, cursor uint64) error {
-	return s.Commit(ctx, block.Batch{Inclusions: incs, DACursor: cursor})
+func (s storeSink) Include(ctx context.Context, incs []block.Inclusion, read block.DAPositions) error {
+	return s.Commit(ctx, block.Batch{Inclusions: incs, DA: read})
 }
 
 // The worker on the node's own store, stopped and started in the middle.
@@ -36,7 +36,7 @@ func TestOnTheRealStore(t *testing.T) {
 		e := newEnv()
 		require.NoError(t, store.SaveGenesis(t.Context(), e.chain.Genesis, block.GenesisState(e.chain.Genesis, nil)))
 		e.params.Headers, e.params.Data = store.Headers(), store.Data()
-		e.params.Sink, e.params.Cursor = storeSink{store}, store.DACursor
+		e.params.Sink, e.params.DA = storeSink{store}, store.DA
 		bs := e.chain.Blocks(600, 1)
 		for i, b := range bs {
 			e.da.put(uint64(i+1), e.header(b))
@@ -53,7 +53,7 @@ func TestOnTheRealStore(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, uint64(600), store.Headers().Height())
 		require.Equal(t, uint64(600), store.Data().Height())
-		require.Equal(t, uint64(605), store.DACursor())
+		require.Equal(t, block.DAPositions{Floor: 605, Scanned: 605}, store.DA())
 		for i, b := range bs {
 			in, err := store.Inclusion(t.Context(), b.Height())
 			require.NoError(t, err)

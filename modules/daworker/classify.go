@@ -21,7 +21,8 @@ type headerItem struct {
 	hinted   bool   // read out of turn: the scan has not been there
 }
 
-func (i *headerItem) size() int { return i.header.Size() + len(i.envelope) + 512 }
+// size returns the bytes the header takes in memory.
+func (i *headerItem) size() int { return i.header.Held() + len(i.envelope) }
 
 // dataItem is data read from DA. Its metadata is a claim.
 type dataItem struct {
@@ -37,13 +38,12 @@ type dataItem struct {
 	hinted bool
 }
 
-func (i *dataItem) size() int {
-	n := i.data.Size() + 48*len(i.data.Txs) + 384
-	if i.signed.Data != nil {
-		n += i.data.Size() // the signature aliases a copy of the whole blob
-	}
-	return n
-}
+// size returns the bytes the data takes in memory, its signature and signer included.
+func (i *dataItem) size() int { return i.data.Held() + 128 }
+
+// shelfBytes is what an item takes beside its own bytes where it waits: its entries in
+// maps and lists.
+const shelfBytes = 256
 
 // verify checks the signature, once.
 func (i *dataItem) verify() bool {

@@ -9,7 +9,8 @@ import (
 
 // Config of the worker.
 type Config struct {
-	// PollInterval is the DA block time: how often the head is asked for.
+	// PollInterval is how often the head is asked for; 0 is the DA block time, as
+	// measured from its headers.
 	PollInterval time.Duration `koanf:"poll_interval"`
 	// Watch subscribes to the head stream of the endpoint, when it has one.
 	Watch bool `koanf:"watch"`
@@ -28,7 +29,7 @@ type Config struct {
 // Default returns the configuration of a node with nothing configured.
 func Default() Config {
 	return Config{
-		PollInterval: 6 * time.Second, Watch: true, InFlight: 16, MaxInFlight: 128,
+		Watch: true, InFlight: 16, MaxInFlight: 128,
 		PrefetchBytes: 64 << 20, PendingBytes: 64 << 20, QuarantineBytes: 16 << 20,
 	}
 }
@@ -37,8 +38,8 @@ func Default() Config {
 func (c Config) Validate() error {
 	const least = 2 * block.MaxBlobBytes
 	switch {
-	case c.PollInterval < 10*time.Millisecond:
-		return fmt.Errorf("poll_interval is %s, want at least 10ms", c.PollInterval)
+	case c.PollInterval != 0 && c.PollInterval < 10*time.Millisecond:
+		return fmt.Errorf("poll_interval is %s, want at least 10ms, or 0s for the DA block time", c.PollInterval)
 	case c.InFlight < 1 || c.InFlight > 1024:
 		return fmt.Errorf("in_flight is %d, want 1 to 1024", c.InFlight)
 	case c.MaxInFlight < c.InFlight || c.MaxInFlight > 1024:

@@ -7,15 +7,19 @@
 //
 //   - Every DA height is read, in order; several are in flight at a time. The
 //     head stream of a DA endpoint only wakes the worker up, it is never read from.
-//   - The persisted cursor is a floor: it never passes a DA height that holds
-//     something of the proposer's that is not in the stores yet. A node killed at
-//     any instruction reads again from there and misses nothing.
+//   - Two positions are persisted. The floor never passes a DA height that holds
+//     something of the proposer's that is not in the stores yet, and is near its
+//     chain: a node killed at any instruction reads again from there. The scan
+//     position is the height below which everything was read and handed over; it
+//     goes back only with a rollback, or where DA says that heights do not exist.
+//   - What must be on DA and was not seen is searched for, by reading again, with
+//     growing pauses.
 //   - Headers count only when the expected proposer signed them. Data counts only
 //     when such a header commits to it, whoever posted it and whatever its
 //     metadata says.
 //   - Anyone may post into the namespaces. Junk is counted by reason, costs time
-//     linear in its bytes, holds no memory beyond a fixed budget and never holds
-//     the cursor back.
+//     linear in its bytes, holds no memory beyond a fixed budget and holds
+//     neither position back.
 //   - Peers' hints where a header lies are looked at while its data is missing
 //     here. They move no cursor, and what is found by them is not reported.
 //

@@ -104,6 +104,7 @@ func (a *assembler) linked(ctx context.Context, from uint64) ([]*block.SignedHea
 		size  int
 		now   = a.p.Now()
 	)
+	a.reportRefuted(prev, from)
 	for height := from; len(batch) < appendItems && size < appendBytes; height++ {
 		next := a.follower(prev, height, now)
 		if next == nil {
@@ -121,11 +122,8 @@ func (a *assembler) linked(ctx context.Context, from uint64) ([]*block.SignedHea
 func (a *assembler) follower(prev *block.SignedHeader, height uint64, now time.Time) *block.SignedHeader {
 	for _, i := range a.pending.headers[height] {
 		switch {
-		case i.header.Time().After(now.Add(block.MaxFuture)):
-		case a.p.Proposers.Judge(height, i.header.Header.ProposerAddress) != block.Expected: // replaced since it was read
-		case prev == nil && len(i.header.Header.LastHeaderHash) == 0:
-			return i.header
-		case prev != nil && block.VerifyLink(prev, i.header) == nil:
+		case i.header.Time().After(now.Add(block.MaxFuture)), a.p.Refuted(i.header.Digest()):
+		case a.follows(prev, i.header):
 			return i.header
 		}
 	}
@@ -255,7 +253,6 @@ func (a *assembler) body(h *block.SignedHeader) *dataItem {
 // from here or from P2P.
 func (a *assembler) sweepStored() {
 	to := min(a.p.Data.Height(), a.p.Headers.Height())
-	a.settled = min(a.settled, to)
 	for _, height := range heldIn(a.settled, to, a.pending.claimed) {
 		for _, i := range slices.Clone(a.pending.claimed[height]) {
 			if a.claimedByPending(i) {
@@ -298,6 +295,9 @@ func (a *assembler) waitingFor() string {
 	}
 	next := a.nextHeight(a.p.Headers.Height())
 	if is := a.pending.headers[next]; len(is) > 0 {
+		if a.p.Refuted(is[0].header.Digest()) {
+			return fmt.Sprintf("another header %d, the one seen at DA %d is refuted by execution", next, is[0].da)
+		}
 		if is[0].header.Time().After(a.p.Now().Add(block.MaxFuture)) {
 			return fmt.Sprintf("the time of header %d, %s", next, is[0].header.Time().Format(time.RFC3339))
 		}
@@ -321,7 +321,7 @@ func (a *assembler) stalled() uint64 {
 		return a.missing.Height()
 	}
 	next := a.nextHeight(a.p.Headers.Height())
-	if len(a.pending.headers) > 0 && len(a.pending.headers[next]) == 0 {
+	if len(a.pending.headers[next]) == 0 && a.nearHeaders() > 0 {
 		return next
 	}
 	return 0

@@ -254,12 +254,14 @@ type fakeSink struct {
 	mu     sync.Mutex
 	faults *faults
 	err    error
-	cursor uint64
+	cursor uint64 // floor
+	scan   uint64
 	seen   map[block.Inclusion]uint64 // DA height zeroed → first DA height
+	marks  map[uint64]block.Included
 	calls  int
 }
 
-func (s *fakeSink) Include(_ context.Context, incs []block.Inclusion, cursor uint64) error {
+func (s *fakeSink) Include(_ context.Context, incs []block.Inclusion, read block.DAPositions) error {
 	return s.faults.call(func() error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -267,16 +269,32 @@ func (s *fakeSink) Include(_ context.Context, incs []block.Inclusion, cursor uin
 			return s.err
 		}
 		s.calls++
-		s.cursor = cursor
+		s.cursor, s.scan = read.Floor, read.Scanned
 		for _, i := range incs {
 			at := i.DAHeight
 			i.DAHeight, i.Header = 0, nil
 			if _, ok := s.seen[i]; !ok {
 				s.seen[i] = at
+				s.mark(i, at)
 			}
 		}
 		return nil
 	})
+}
+
+// mark keeps the first of a height and kind.
+func (s *fakeSink) mark(i block.Inclusion, at uint64) {
+	if s.marks == nil {
+		s.marks = make(map[uint64]block.Included)
+	}
+	in := s.marks[i.Height]
+	switch {
+	case i.Kind == block.KindHeader && in.HeaderDA == 0:
+		in.HeaderHash, in.HeaderDA = i.Hash, at
+	case i.Kind == block.KindData && in.DataDA == 0:
+		in.Commitment, in.DataDA = i.Hash, at
+	}
+	s.marks[i.Height] = in
 }
 
 func (s *fakeSink) reports() int {
@@ -295,6 +313,12 @@ func (s *fakeSink) at() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.cursor
+}
+
+func (s *fakeSink) positions() block.DAPositions {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return block.DAPositions{Floor: s.cursor, Scanned: s.scan}
 }
 
 func (s *fakeSink) where(height uint64, kind block.Kind, hash block.Hash) uint64 {
@@ -337,7 +361,7 @@ func newEnv() *env {
 	config.Watch = false
 	e.params = Params{
 		Client: e.da, Genesis: e.chain.Genesis, HeaderNS: headerNS(), DataNS: dataNS(),
-		Headers: e.headers, Data: e.data, Sink: e.sink, Cursor: e.sink.at, Config: config, Log: zap.NewNop(),
+		Headers: e.headers, Data: e.data, Sink: e.sink, DA: e.sink.positions, Config: config, Log: zap.NewNop(),
 		Proposers: proposers(func(uint64) []byte { return e.chain.Genesis.ProposerAddress }),
 		Now:       func() time.Time { return time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC) },
 	}
@@ -401,4 +425,41 @@ func (e *env) ends(t *testing.T, after time.Duration, bs []block.Block, stop fun
 	synctest.Wait()
 	e.requireAll(t, bs)
 	require.NoError(t, stop())
+}
+
+// fakeMarks is what the node knows of the chain: everything stored is applied, and
+// final as far as the sink was told of it without a gap.
+type fakeMarks struct{ e *env }
+
+func (e *env) marks() Marks { return fakeMarks{e} }
+
+func (m fakeMarks) Applied() uint64 {
+	if m.e.params.HeadersOnly {
+		return m.e.headers.Height()
+	}
+	return min(m.e.headers.Height(), m.e.data.Height())
+}
+
+func (m fakeMarks) Final() uint64 {
+	for h := uint64(1); ; h++ {
+		in, _ := m.Inclusion(context.Background(), h)
+		if h > m.Applied() || in.HeaderDA == 0 || in.DataDA == 0 && !m.e.params.HeadersOnly && !m.e.headers.at(h).IsEmpty() {
+			return h - 1
+		}
+	}
+}
+
+func (m fakeMarks) Included() (top uint64) {
+	m.e.sink.mu.Lock()
+	defer m.e.sink.mu.Unlock()
+	for height := range m.e.sink.marks {
+		top = max(top, height)
+	}
+	return top
+}
+
+func (m fakeMarks) Inclusion(_ context.Context, height uint64) (block.Included, error) {
+	m.e.sink.mu.Lock()
+	defer m.e.sink.mu.Unlock()
+	return m.e.sink.marks[height], nil
 }

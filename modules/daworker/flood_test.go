@@ -137,3 +137,24 @@ func TestPendingBudgetWalksBack(t *testing.T) {
 		require.NoError(t, stop())
 	})
 }
+
+// Data that is nowhere is not looked for at every poll, however much strangers post
+// beside it.
+func TestFloodedQuarantineIsSearchedOncePerBlock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		e.params.Config.QuarantineBytes = 8 << 10
+		stranger := testutil.Key("stranger")
+		b := e.chain.Next([]byte("real"))
+		for i := range 100 {
+			d := block.NewData(&block.Metadata{ChainID: "torture", Height: uint64(i + 1), Time: 1}, [][]byte{{byte(i)}})
+			e.da.put(2, blob(dataNS(), testutil.DataBlob(stranger, d)))
+		}
+		e.da.put(3, e.header(b))
+		w, stop := e.run(t)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Less(t, w.Status().Stats.WalkBacks, uint64(12), "an hour has 600 polls")
+		require.NoError(t, stop())
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +29,8 @@ const (
 	// maxHints bounds the hints kept, in items of about hintSize bytes; the highest
 	// block heights give way. maxLiars bounds the peers whose hints are not taken.
 	maxHints, hintSize, maxLiars = 1024, 256, 256
+	// hintsPerHeight bounds those for one height: a wrong one must not keep out the true one.
+	hintsPerHeight = 8
 	// hintPatience is how long data may be on its way from peers.
 	hintPatience = 2 * time.Second
 	// hintNear is how many DA heights ahead the cursor is there soon by itself.
@@ -45,7 +48,8 @@ var errUseless = errors.New("da hint is wrong: the header is not there")
 // hints are what peers told. Hint may be called from many goroutines.
 type hints struct {
 	mu       sync.Mutex
-	byHeight map[uint64]Hint
+	byHeight map[uint64][]Hint // at most one of a peer, in the order they came
+	held     int
 	highest  uint64
 	swept    uint64 // forgotten up to here
 	liars    map[string]struct{}
@@ -65,34 +69,72 @@ func (w *Worker) Hint(h Hint) {
 		return
 	}
 	if s.byHeight == nil {
-		s.byHeight, s.liars = make(map[uint64]Hint), make(map[string]struct{})
+		s.byHeight, s.liars = make(map[uint64][]Hint), make(map[string]struct{})
 	}
-	if _, ok := s.byHeight[h.Height]; ok {
+	if !s.fits(h) {
 		return
 	}
-	if len(s.byHeight) >= maxHints && stored > s.swept {
+	if s.held >= maxHints && stored > s.swept {
 		s.forget(stored)
 	}
-	if len(s.byHeight) >= maxHints {
+	if s.held >= maxHints {
 		if h.Height >= s.highest {
 			return
 		}
-		delete(s.byHeight, s.highest)
-		s.highest = 0
-		for height := range s.byHeight {
-			s.highest = max(s.highest, height)
-		}
+		s.dropHighest()
 	}
-	s.byHeight[h.Height] = h
+	s.byHeight[h.Height] = append(s.byHeight[h.Height], h)
+	s.held++
 	s.highest = max(s.highest, h.Height)
 }
 
-// of returns the hint for a header.
-func (s *hints) of(h *block.SignedHeader) (Hint, bool) {
+// fits reports whether there is room for a hint at its height: one of each peer and
+// of each DA height. Of too many, the one that points highest on DA gives way: those
+// above the head are the only ones that are never looked at.
+func (s *hints) fits(h Hint) bool {
+	list, top := s.byHeight[h.Height], 0
+	for i, have := range list {
+		if have.From == h.From || have.DAHeight == h.DAHeight && have.Header == h.Header {
+			return false
+		}
+		if have.DAHeight > list[top].DAHeight {
+			top = i
+		}
+	}
+	if len(list) < hintsPerHeight {
+		return true
+	}
+	if h.DAHeight >= list[top].DAHeight {
+		return false
+	}
+	s.remove(list[top])
+	return true
+}
+
+// dropHighest makes room at the highest block height.
+func (s *hints) dropHighest() {
+	list := s.byHeight[s.highest]
+	s.remove(list[len(list)-1])
+	if len(list) > 1 {
+		return
+	}
+	s.highest = 0
+	for height := range s.byHeight {
+		s.highest = max(s.highest, height)
+	}
+}
+
+// of returns the hints for a header.
+func (s *hints) of(h *block.SignedHeader) []Hint {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	hint, ok := s.byHeight[h.Height()]
-	return hint, ok && hint.Header == h.Digest()
+	var out []Hint
+	for _, hint := range s.byHeight[h.Height()] {
+		if hint.Header == h.Digest() {
+			out = append(out, hint)
+		}
+	}
+	return out
 }
 
 // upTo forgets what is stored.
@@ -105,8 +147,9 @@ func (s *hints) upTo(height uint64) {
 // forget is upTo for who holds the lock.
 func (s *hints) forget(height uint64) {
 	s.swept = height
-	for h := range s.byHeight {
+	for h, list := range s.byHeight {
 		if h <= height {
+			s.held -= len(list)
 			delete(s.byHeight, h)
 		}
 	}
@@ -115,10 +158,19 @@ func (s *hints) forget(height uint64) {
 	}
 }
 
+func (s *hints) remove(h Hint) {
+	list := s.byHeight[h.Height]
+	rest := slices.DeleteFunc(slices.Clone(list), func(have Hint) bool { return have == h })
+	s.held -= len(list) - len(rest)
+	if s.byHeight[h.Height] = rest; len(rest) == 0 {
+		delete(s.byHeight, h.Height)
+	}
+}
+
 func (s *hints) drop(h Hint, lied bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.byHeight, h.Height)
+	s.remove(h)
 	if !lied {
 		return
 	}
@@ -126,9 +178,11 @@ func (s *hints) drop(h Hint, lied bool) {
 		clear(s.liars) // they may try once more
 	}
 	s.liars[h.From] = struct{}{}
-	for height, other := range s.byHeight {
-		if other.From == h.From {
-			delete(s.byHeight, height)
+	for _, list := range s.byHeight {
+		for _, other := range list {
+			if other.From == h.From {
+				s.remove(other)
+			}
 		}
 	}
 }
@@ -136,7 +190,7 @@ func (s *hints) drop(h Hint, lied bool) {
 func (s *hints) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.byHeight)
+	return s.held
 }
 
 // seeker reads where hints point to. It belongs to the Run goroutine.
@@ -158,14 +212,8 @@ func (r *reader) hintDue(now time.Time) (Hint, time.Time) {
 	if m.Height() != s.height {
 		s.height, s.since = m.Height(), now
 	}
-	hint, ok := r.w.hints.of(m)
-	if !ok || hint.DAHeight < r.next {
-		return Hint{}, time.Time{} // read already, or nobody said
-	}
-	stuck := r.phase == PhasePruned || r.phase == PhaseFailing
-	soon := hint.DAHeight < r.next+hintNear && !stuck ||
-		hint.DAHeight > r.head.Height && hint.DAHeight <= r.head.Height+hintNear // the head known here may be a little old
-	if soon {
+	hint, ok := r.nextHint(m)
+	if !ok {
 		return Hint{}, time.Time{}
 	}
 	due := s.since.Add(hintPatience)
@@ -176,6 +224,21 @@ func (r *reader) hintDue(now time.Time) (Hint, time.Time) {
 		due = s.after
 	}
 	return hint, due
+}
+
+// nextHint returns the first hint for a header that can be looked at now. What lies
+// above the head cannot, and says nothing of who gave it: the endpoint may be behind.
+// What lies a little ahead is read soon anyway. What lies behind the cursor was read,
+// and is looked at all the same: DA may have hidden it then.
+func (r *reader) nextHint(m *block.SignedHeader) (Hint, bool) {
+	stuck := r.phase == PhasePruned || r.phase == PhaseFailing
+	for _, hint := range r.w.hints.of(m) {
+		soon := hint.DAHeight >= r.next && hint.DAHeight < r.next+hintNear && !stuck
+		if hint.DAHeight <= r.head.Height && !soon {
+			return hint, true
+		}
+	}
+	return Hint{}, false
 }
 
 // followHints reads what is missing where peers say that it lies, as long as that
@@ -202,12 +265,12 @@ func (r *reader) follow(ctx context.Context, hint Hint) error {
 		near = append(near, hint.DAHeight+d, hint.DAHeight-min(d, hint.DAHeight-1))
 	}
 	for i, at := range near {
-		if at > r.head.Height && i > 0 {
+		if at > r.head.Height {
 			continue
 		}
-		f, err := r.fetchHinted(ctx, at)
+		f, err := r.fetch(ctx, at)
 		switch {
-		case errors.Is(err, da.ErrFuture), err == nil && i == 0 && !f.holds(m):
+		case err == nil && i == 0 && !f.holds(m):
 			r.mislead(hint)
 			return nil
 		case err != nil:
@@ -233,14 +296,6 @@ func (r *reader) follow(ctx context.Context, hint Hint) error {
 	r.w.hints.drop(hint, false) // true, and of no use: the scan will find the data
 	r.pause()
 	return nil
-}
-
-// fetchHinted reads one DA height, never one above the head.
-func (r *reader) fetchHinted(ctx context.Context, at uint64) (*found, error) {
-	if at > r.head.Height {
-		return nil, fmt.Errorf("da height %d, head %d: %w", at, r.head.Height, da.ErrFuture)
-	}
-	return r.fetch(ctx, at)
 }
 
 // mislead drops a wrong hint and everything else from who gave it.

@@ -52,7 +52,7 @@ func (p *pending) addHeader(i *headerItem, hold bool) {
 		}
 	}
 	p.headers[height] = append(p.headers[height], i)
-	p.bytes += i.size()
+	p.bytes += i.size() + shelfBytes
 	if hold {
 		i.held = true
 		p.hold(i.da)
@@ -78,7 +78,7 @@ func (p *pending) addData(i *dataItem, hold bool) {
 	p.data[c] = append(p.data[c], i)
 	p.claimed[i.height] = append(p.claimed[i.height], i)
 	p.items++
-	p.bytes += i.size()
+	p.bytes += i.size() + shelfBytes
 	if hold {
 		i.held = true
 		p.hold(i.da)
@@ -104,7 +104,7 @@ func (p *pending) removeHeader(i *headerItem) {
 	if len(p.headers[height]) == 0 {
 		delete(p.headers, height)
 	}
-	p.bytes -= i.size()
+	p.bytes -= i.size() + shelfBytes
 	p.settled = true
 	p.releaseHeader(i)
 }
@@ -118,7 +118,7 @@ func (p *pending) removeData(i *dataItem) {
 		delete(p.claimed, i.height)
 	}
 	p.items--
-	p.bytes -= i.size()
+	p.bytes -= i.size() + shelfBytes
 	p.settled = true
 	p.releaseData(i)
 }

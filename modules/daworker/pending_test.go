@@ -24,3 +24,22 @@ func TestPendingFloorIsBelowWhatGaveWay(t *testing.T) {
 	p.removeHeader(p.headers[2][0])
 	require.EqualValues(t, 3, p.reclaim())
 }
+
+// What gave way is read again when there is room for it, not whenever a little was let
+// go: each time costs the whole way back.
+func TestReclaimWaitsForRoom(t *testing.T) {
+	hs := testutil.Headers(testutil.NewChain("pending").Blocks(30, 0))
+	item := func(height uint64) *headerItem { return &headerItem{header: hs[height-1], da: height} }
+	p := newPending(20 * item(30).size())
+	for height := uint64(1); p.lost == 0; height++ {
+		p.addHeader(item(height), true)
+	}
+	for height := uint64(1); p.bytes > p.budget/2; height++ {
+		p.removeHeader(p.headers[height][0])
+		if p.bytes > p.budget/2 {
+			require.Zero(t, p.reclaim())
+		}
+	}
+	require.NotZero(t, p.reclaim())
+	require.Zero(t, p.reclaim(), "once")
+}

@@ -111,12 +111,12 @@ func (r *reader) disabled() {
 func (r *reader) publish() {
 	a := r.asm
 	s := Status{
-		Phase: r.phase, Head: r.head, Cursor: r.next, Floor: r.floor, LastOK: r.lastOK, LastRead: r.lastRead, LastErr: r.lastErr,
+		Phase: r.phase, Head: r.head, Cursor: r.next, Scanned: r.scanned, Floor: r.told.Floor, LastOK: r.lastOK, LastRead: r.lastRead, LastErr: r.lastErr,
 		WaitingFor: a.waitingFor(), Streaming: r.watch.alive.Load(), Rate: r.rate.value(time.Now()), Stats: a.stats,
 		Pending: Pending{
-			Headers: len(a.pending.headers), Data: a.pending.items, Bytes: a.pending.bytes,
+			Headers: a.nearHeaders(), Data: a.pending.items, Bytes: a.pending.bytes,
 			Quarantined:     a.quarantine.count() + len(a.unproven.headers) + a.unproven.items,
-			QuarantineBytes: a.quarantine.bytes + a.unproven.bytes,
+			QuarantineBytes: a.quarantine.bytes, UnprovenBytes: a.unproven.bytes,
 		},
 	}
 	s.Stats.Dropped, s.Stats.Evicted, s.Stats.Junk = a.pending.dropped, a.quarantine.evicted, a.junk.total()

@@ -25,7 +25,7 @@ type unsure struct {
 	at   *list.Element
 }
 
-func (u *unsure) size() int { return u.data.size() + 128 }
+func (u *unsure) size() int { return u.data.size() + shelfBytes }
 
 func newQuarantine(budget int) *quarantine {
 	return &quarantine{budget: budget, data: make(map[block.Hash][]*unsure)}

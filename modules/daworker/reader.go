@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
+	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/da"
 	"github.com/tandem-node/tandem/telemetry/names"
 )
@@ -41,13 +42,15 @@ type reader struct {
 	win   *window
 	seek  seeker
 
-	first    uint64 // never read below
-	next     uint64 // DA height to read next
-	floor    uint64 // as handed over last
-	walkedAt uint64 // block height for which strangers' data was looked for again
-	head     da.Head
-	told     uint64 // newest height taken from the stream
-	behind   bool   // the head is below what was read
+	first    uint64            // never read below
+	next     uint64            // DA height to read next
+	began    uint64            // DA height this process began at
+	scanned  uint64            // everything below was read and handed over
+	told     block.DAPositions // as handed over last
+	walkedAt uint64            // block height for which strangers' data was looked for again
+	again    search
+	stands   standing
+	heads
 
 	pollAt    time.Time // when to ask for the head
 	notBefore time.Time // reading is backed off until then
@@ -66,19 +69,22 @@ type reader struct {
 func newReader(w *Worker) *reader {
 	p := w.p
 	first := max(p.Genesis.DAStartHeight, 1)
-	next := first
-	if p.Cursor != nil {
-		next = max(first, p.Cursor())
+	var at block.DAPositions
+	if p.DA != nil {
+		at = p.DA()
 	}
-	r := &reader{w: w, p: p, first: first, next: next, floor: next, phase: PhaseStarting}
+	next := max(first, at.Floor)
+	r := &reader{w: w, p: p, first: first, next: next, began: next, scanned: max(next, at.Scanned), phase: PhaseStarting}
+	r.told = block.DAPositions{Floor: next, Scanned: r.scanned}
 	r.asm = newAssembler(p, rules{
 		genesis: p.Genesis, headerNS: p.HeaderNS, dataNS: p.dataNS(), proposers: p.Proposers, ignoreData: p.HeadersOnly,
 	})
-	r.watch = &watcher{client: p.Client, interval: p.Config.PollInterval, log: p.Log, wake: w.Wake}
+	r.watch = &watcher{client: p.Client, log: p.Log, wake: w.Wake}
 	r.win = &window{
 		start: p.Config.InFlight, most: p.Config.MaxInFlight, budget: p.Config.PrefetchBytes,
 		fetch: r.fetch, many: r.many(), hand: r.hand, retry: r.retry, backoff: r.backoff, held: &w.prefetched, beat: &w.beat,
 	}
+	r.pace()
 	r.publish()
 	return r
 }
@@ -94,6 +100,7 @@ func (p Params) dataNS() da.Namespace {
 // round does what can be done now: settle what is pending, ask for the head when
 // it is time, read up to it.
 func (r *reader) round(ctx context.Context) error {
+	r.pace()
 	r.takeRewind()
 	if err := r.flush(ctx); err != nil {
 		return err
@@ -102,30 +109,40 @@ func (r *reader) round(ctx context.Context) error {
 	if err := r.look(ctx); err != nil {
 		return err
 	}
+	if r.scanned < r.told.Scanned { // the head took it back
+		if err := r.flush(ctx); err != nil {
+			return err
+		}
+	}
 	if err := r.followHints(ctx); err != nil {
 		return err
 	}
 	if time.Now().Before(r.notBefore) {
 		return nil
 	}
-	if r.next > r.head.Height {
-		r.searchAgain()
+	if r.next <= r.head.Height {
+		if err := r.read(ctx); err != nil {
+			return err
+		}
 	}
-	if r.next > r.head.Height {
+	if r.next <= r.head.Height {
 		return nil
 	}
-	return r.read(ctx)
+	return r.searchAgain(ctx)
+}
+
+// pace takes the DA block time as it was measured last, unless one is set.
+func (r *reader) pace() {
+	r.p.Config.PollInterval = da.BlockTimeOf(r.p.Client, r.w.p.Config.PollInterval)
+	r.watch.interval.Store(int64(r.p.Config.PollInterval))
 }
 
 // look learns the head from the stream or, when that is silent, by asking.
 func (r *reader) look(ctx context.Context) error {
 	now := time.Now()
-	if told := r.watch.head.Load(); told != r.told {
-		r.told = told
-		if told > r.head.Height {
-			r.head, r.behind = da.Head{Height: told}, false
-			r.pollAt = now.Add(silentBlocks * r.p.Config.PollInterval)
-		}
+	if streamed := r.watch.head.Load(); streamed != r.streamed {
+		r.streamed = streamed
+		r.hear(streamed, now)
 	}
 	if now.Before(r.pollAt) {
 		return nil
@@ -144,14 +161,7 @@ func (r *reader) look(ctx context.Context) error {
 		span.SetAttributes(number(names.AttrDAHeight, head.Height))
 	}
 	r.answered(now)
-	r.head = head
-	if behind := head.Height+1 < r.next; behind != r.behind {
-		r.behind = behind
-		if behind {
-			r.p.Log.Warn("da head is below what was already read; the cursor stays",
-				zap.Uint64("da_head", head.Height), zap.Uint64("cursor", r.next))
-		}
-	}
+	r.takeHead(ctx, head)
 	return nil
 }
 
@@ -238,9 +248,12 @@ func (r *reader) hand(ctx context.Context, group []*found) error {
 	verify(group)
 	for _, f := range group {
 		r.logJunk(f)
-		r.asm.add(ctx, f)
+		if r.asm.add(ctx, f) {
+			r.owned = max(r.owned, f.height)
+		}
 		r.next = f.height + 1
 	}
+	r.scanned = max(r.scanned, r.next)
 	r.early = 0
 	if r.phase == PhasePruned {
 		r.p.Log.Info("da height can be read again", zap.Uint64("da_height", group[0].height))
@@ -262,7 +275,7 @@ func (r *reader) hand(ctx context.Context, group []*found) error {
 	if r.reclaim() {
 		return errWalkBack
 	}
-	if r.takeRewind() {
+	if r.takeRewind() || r.recheck(ctx) {
 		return errWalkBack
 	}
 	return nil
@@ -283,21 +296,26 @@ func (r *reader) flush(ctx context.Context) error {
 	if err := r.asm.advance(ctx); err != nil {
 		return err
 	}
-	floor := r.asm.floor(r.next)
-	if len(r.asm.incs) == 0 && floor == r.floor {
+	floor, err := r.asm.floor(ctx, r.next)
+	if err != nil {
+		return err
+	}
+	read := block.DAPositions{Floor: floor, Scanned: r.scanned}
+	if len(r.asm.incs) == 0 && read == r.told {
 		return nil
 	}
-	err := r.p.Sink.Include(ctx, r.asm.incs, floor)
+	err = r.p.Sink.Include(ctx, r.asm.incs, read)
 	if back, ok := errors.AsType[rewinder](err); ok {
+		r.asm.told = reported{}
 		r.asm.handedOver()
-		r.walkBack(min(back.RewindTo(), r.next))
-		r.floor = r.next
+		r.takeBack(min(back.RewindTo(), r.next))
+		r.told = block.DAPositions{Floor: r.next, Scanned: r.scanned}
 		return errWalkBack
 	}
 	if err != nil {
 		return sinkError{fmt.Errorf("report %d inclusions up to da height %d: %w", len(r.asm.incs), r.next, err)}
 	}
-	r.floor = floor
+	r.told = read
 	r.asm.handedOver()
 	return nil
 }
@@ -306,17 +324,18 @@ func (r *reader) flush(ctx context.Context) error {
 // away, what P2P brings still completes what is pending.
 func (r *reader) retry(ctx context.Context, height uint64, err error) error {
 	r.asm.stats.Retries++
+	if height != r.next {
+		return nil // nothing waits for it yet
+	}
 	r.failing(err)
 	r.publish()
-	if height != r.next {
-		return nil
-	}
 	if err := r.flush(ctx); err != nil {
 		return err
 	}
 	return r.followHints(ctx)
 }
 
+// walkBack reads again from a DA height. What was read stays read: see Scanned.
 func (r *reader) walkBack(to uint64) {
 	r.asm.stats.WalkBacks++
 	r.p.Log.Debug("cursor walks back", zap.Uint64("from", r.next), zap.Uint64("to", to))
@@ -325,7 +344,7 @@ func (r *reader) walkBack(to uint64) {
 
 // reclaim walks back for what had to give way, when there is room again.
 func (r *reader) reclaim() bool {
-	back := r.asm.reclaim()
+	back := r.asm.pending.reclaim()
 	if back == 0 || back >= r.next {
 		return false
 	}
@@ -338,18 +357,13 @@ func (r *reader) takeRewind() bool {
 	if to == 0 || to >= r.next {
 		return false
 	}
-	r.walkBack(to)
+	r.takeBack(to)
 	return true
 }
 
-// searchAgain walks back for data that may have been pushed out of the
-// quarantine before its header was known: once per block that cannot be
-// completed, so that a flood cannot keep the worker reading.
-func (r *reader) searchAgain() {
-	lost, height := r.asm.quarantine.lost, r.asm.stalled()
-	if lost == 0 || height <= r.walkedAt {
-		return
-	}
-	r.asm.quarantine.lost, r.walkedAt = 0, height
-	r.walkBack(lost)
+// takeBack is walkBack to where the scan itself has to begin again: what was read
+// from there on does not count.
+func (r *reader) takeBack(to uint64) {
+	r.walkBack(to)
+	r.scanned = r.next
 }

@@ -119,7 +119,7 @@ type rolledBackError struct{ from uint64 }
 func (r rolledBackError) Error() string    { return "rolled back" }
 func (r rolledBackError) RewindTo() uint64 { return r.from }
 
-func (s *refereed) Include(ctx context.Context, incs []block.Inclusion, cursor uint64) error {
+func (s *refereed) Include(ctx context.Context, incs []block.Inclusion, read block.DAPositions) error {
 	for _, i := range incs {
 		if i.Header == nil {
 			continue
@@ -128,10 +128,10 @@ func (s *refereed) Include(ctx context.Context, incs []block.Inclusion, cursor u
 		if len(s.got) == 1 {
 			s.e.headers.truncate(s.to)
 			s.e.data.truncate(s.to)
-			return errors.Join(s.fakeSink.Include(ctx, incs, s.from), rolledBackError{s.from})
+			return errors.Join(s.fakeSink.Include(ctx, incs, block.DAPositions{Floor: s.from, Scanned: s.from}), rolledBackError{s.from})
 		}
 	}
-	return s.fakeSink.Include(ctx, incs, cursor)
+	return s.fakeSink.Include(ctx, incs, read)
 }
 
 // T1: the Sink gets the contested header itself, and when it rolls back the worker

@@ -115,7 +115,7 @@ func costOf(t *testing.T, name string, n int) cost {
 		blobs[i] = s.make(i)
 	}
 	r := newReader(New(e.params))
-	r.head.Height = 10
+	e.da.put(10)
 	require.NoError(t, r.hand(t.Context(), []*found{r.asm.rules.classify(1, nil, e.params.Now())}))
 	var before, after runtime.MemStats
 	reads := e.headers.reads() + e.data.reads()

@@ -24,7 +24,10 @@ type Status struct {
 	Phase  Phase
 	Head   da.Head // newest DA height the endpoint told of; without a time when its stream did
 	Cursor uint64  // next DA height to read
-	Floor  uint64  // DA height a restart reads from; at most Cursor
+	// Scanned is the DA height below which everything was read and handed over. It
+	// stays while lower heights are read again, so that Cursor is at or below it.
+	Scanned uint64
+	Floor   uint64 // DA height a restart reads from; at most Cursor
 	// LastOK is when the endpoint last answered; zero when it never did.
 	LastOK time.Time
 	// LastRead is when a DA height was handed over last; zero before.
@@ -41,10 +44,11 @@ type Status struct {
 
 // Pending tells what is held in memory.
 type Pending struct {
-	Headers, Data   int // of the proposer, waiting for what comes before them
+	Headers, Data   int // of the proposer and near the stored ones, waiting for what comes before them
 	Bytes           int
 	Quarantined     int // of others
-	QuarantineBytes int
+	QuarantineBytes int // of those no known proposer signed
+	UnprovenBytes   int // of those that a proposer signed who may yet be named
 	PrefetchBytes   int // read ahead, not handed over yet
 	Hints           int // of peers, not looked at
 	HintBytes       int // about what they hold

@@ -8,8 +8,8 @@ import (
 	"github.com/tandem-node/tandem/modules/block"
 )
 
-// maxWanted bounds the headers whose data is awaited, in items of ~100 bytes.
-const maxWanted = 16 << 10
+// maxWanted bounds the headers whose data is awaited, in items of about wantedBytes.
+const maxWanted, wantedBytes = 16 << 10, 256
 
 // wanted remembers the headers seen on DA whose data was not seen yet, so that
 // data is recognised by what it is, not by what its metadata says.

@@ -20,13 +20,15 @@ const (
 // watcher keeps a head stream open and wakes the worker when it delivers.
 type watcher struct {
 	client   da.Client
-	interval time.Duration
+	interval atomic.Int64 // nanoseconds: a DA block time
 	log      *zap.Logger
 	wake     func()
 
 	head  atomic.Uint64 // highest height the stream told of
 	alive atomic.Bool   // the stream delivered within the last silentBlocks block times
 }
+
+func (w *watcher) blockTime() time.Duration { return time.Duration(w.interval.Load()) }
 
 // run watches until ctx ends. Every failure is harmless: the worker polls.
 func (w *watcher) run(ctx context.Context) {
@@ -38,7 +40,7 @@ func (w *watcher) run(ctx context.Context) {
 		if err != nil {
 			w.log.Debug("no head stream from da", zap.Error(err))
 		}
-		pause := time.NewTimer(rewatchBlocks * w.interval)
+		pause := time.NewTimer(rewatchBlocks * w.blockTime())
 		select {
 		case <-ctx.Done():
 			pause.Stop()
@@ -56,7 +58,7 @@ func (w *watcher) follow(ctx context.Context) error {
 		return err
 	}
 	w.head.Store(0) // another endpoint may be behind
-	silence := time.NewTimer(silentBlocks * w.interval)
+	silence := time.NewTimer(silentBlocks * w.blockTime())
 	defer silence.Stop()
 	for {
 		select {
@@ -68,7 +70,7 @@ func (w *watcher) follow(ctx context.Context) error {
 			if !ok {
 				return errClosed
 			}
-			silence.Reset(silentBlocks * w.interval)
+			silence.Reset(silentBlocks * w.blockTime())
 			w.alive.Store(true)
 			if height > w.head.Load() { // the only writer
 				w.head.Store(height)

@@ -268,3 +268,29 @@ func TestWindowStopsWithItsContext(t *testing.T) {
 		require.ErrorIs(t, w.run(ctx, 1, 100), context.Canceled)
 	})
 }
+
+// A height that failed, above the one that is waited for, is asked for again as soon
+// as another answers, so that it is there when its turn comes.
+func TestWindowRetriesAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var held atomic.Int64
+		failed := make(map[uint64]int)
+		w := &window{
+			start: 4, most: 4, budget: 1 << 20, held: &held, beat: new(beat.Beat),
+			backoff: func(int) time.Duration { return time.Hour },
+			retry:   func(_ context.Context, h uint64, _ error) error { failed[h]++; return nil },
+			hand:    func(context.Context, []*found) error { return nil },
+		}
+		w.fetch = func(_ context.Context, h uint64) (*found, error) {
+			time.Sleep(map[uint64]time.Duration{1: time.Minute, 2: time.Second}[h])
+			if h == 3 && failed[3] == 0 {
+				return nil, da.ErrUnavailable
+			}
+			return &found{height: h}, nil
+		}
+		begin := time.Now()
+		require.NoError(t, w.run(t.Context(), 1, 4))
+		require.Equal(t, time.Minute, time.Since(begin))
+		require.Equal(t, map[uint64]int{3: 1}, failed)
+	})
+}

@@ -13,18 +13,19 @@ import (
 	"github.com/tandem-node/tandem/modules/da"
 	"github.com/tandem-node/tandem/telemetry/beat"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 // Sink takes what was seen on DA. Include must persist both before it returns
-// nil: cursor is the DA height the next start reads from, and it may be lower
-// than the one before. Repeats are normal; the first per height and kind stands.
+// nil: read says how far DA was read, and its positions may be lower than those
+// before. Repeats are normal; the first per height and kind stands.
 // A header that differs from the stored one comes with Header set; it comes again
 // after an error. An error with RewindTo() means that the stores were rolled back,
 // and names the DA height from which everything has to be read and reported again.
 // An error with Permanent() true, a *block.Violation or a *block.Conflict stops
 // the worker; after any other it tries again with the same inclusions.
 type Sink interface {
-	Include(ctx context.Context, incs []block.Inclusion, cursor uint64) error
+	Include(ctx context.Context, incs []block.Inclusion, read block.DAPositions) error
 }
 
 // Proposers knows who must sign. It may be called from several goroutines.
@@ -33,6 +34,17 @@ type Proposers interface {
 	Judge(height uint64, address []byte) block.Standing
 	// Changed returns a channel that is closed when Judge may say something else.
 	Changed() <-chan struct{}
+}
+
+// Marks says what of the chain was seen on DA, and what was applied.
+type Marks interface {
+	// Applied and Final return block heights, 0 before the first.
+	Applied() uint64
+	Final() uint64
+	// Included returns the highest block height of which any half was seen, 0 for none.
+	Included() uint64
+	// Inclusion says where the halves of a block were seen, zero when they were not.
+	Inclusion(ctx context.Context, height uint64) (block.Included, error)
 }
 
 // Store is what the worker needs of a header or data store.
@@ -55,8 +67,17 @@ type Params struct {
 	Data             Store[*block.Data] // nil with HeadersOnly
 	Sink             Sink
 	Proposers        Proposers
-	// Cursor returns the persisted cursor, 0 when there is none. It is called when Run starts.
-	Cursor func() uint64
+	// Refuted reports whether execution has refuted a header; nil refutes none.
+	Refuted func(block.Hash) bool
+	// DA returns the persisted positions, zero when there are none. It is called when Run starts.
+	DA func() block.DAPositions
+	// Marks says what the Sink was told so far.
+	Marks Marks
+	// Problems hears of what lasts; nil hears nothing.
+	Problems *problems.Board
+	// HeaderName and DataName are the names of the namespaces in the configuration,
+	// for messages.
+	HeaderName, DataName string
 	// LocalCtx marks the context of appends as local; nil leaves it as it is.
 	LocalCtx func(context.Context) context.Context
 	// Blame hears of peers whose hints were wrong; nil hears nothing. It must not
@@ -88,8 +109,14 @@ func New(p Params) *Worker {
 	if p.LocalCtx == nil {
 		p.LocalCtx = func(ctx context.Context) context.Context { return ctx }
 	}
+	if p.Refuted == nil {
+		p.Refuted = func(block.Hash) bool { return false }
+	}
 	if p.Log == nil {
 		p.Log = zap.NewNop()
+	}
+	if p.HeaderName == "" {
+		p.HeaderName, p.DataName = p.HeaderNS.String(), p.DataNS.String()
 	}
 	if p.Now == nil {
 		p.Now = time.Now
@@ -129,6 +156,7 @@ func (w *Worker) Run(parent context.Context) error {
 			return err
 		}
 		r.settle(err)
+		r.judgeFinality(ctx)
 		if !r.wait(ctx) {
 			return nil
 		}

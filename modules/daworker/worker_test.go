@@ -155,7 +155,7 @@ func TestStreamSilentOrClosedFallsBackToPolling(t *testing.T) {
 			_, stop := e.run(t)
 			b := e.chain.Next([]byte("late"))
 			e.da.put(3, e.header(b), e.body(b))
-			time.Sleep(silentBlocks*e.params.Config.PollInterval + time.Second)
+			time.Sleep(silentBlocks*da.BlockTimeOf(e.params.Client, e.params.Config.PollInterval) + time.Second)
 			synctest.Wait()
 			e.requireAll(t, []block.Block{b})
 			time.Sleep(10 * time.Minute)
@@ -275,21 +275,30 @@ func TestPrunedHeightStopsTheCursor(t *testing.T) {
 	})
 }
 
+// An endpoint may be a little behind for a while: what was read stays read where
+// blocks of the chain were found, and is read again when the head stays below it.
 func TestHeadBackwardsKeepsTheCursor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv()
-		e.da.put(50)
+		b := e.chain.Next([]byte("x"))
+		e.da.put(50, e.header(b), e.body(b))
 		w, stop := e.run(t)
 		e.da.set(func() { e.da.head = 20 })
-		time.Sleep(time.Minute)
+		time.Sleep(50 * time.Second)
 		synctest.Wait()
 		require.Equal(t, uint64(51), w.Status().Cursor)
 		require.Equal(t, uint64(20), w.Status().Head.Height)
-		b := e.chain.Next([]byte("x"))
+		reads := len(e.da.reads())
+		b = e.chain.Next([]byte("x"))
 		e.da.put(51, e.header(b), e.body(b))
 		time.Sleep(7 * time.Second)
 		synctest.Wait()
-		e.requireAll(t, []block.Block{b})
+		require.Equal(t, uint64(2), e.data.Height())
+		require.Len(t, e.da.reads(), reads+1)
+		e.da.set(func() { e.da.head = 20 })
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		require.Equal(t, uint64(21), w.Status().Cursor, "it stays there: it is what DA has")
 		require.NoError(t, stop())
 	})
 }
@@ -390,7 +399,7 @@ func TestSharedNamespace(t *testing.T) {
 func TestConfigValidate(t *testing.T) {
 	require.NoError(t, Default().Validate())
 	for _, change := range []func(*Config){
-		func(c *Config) { c.PollInterval = 0 },
+		func(c *Config) { c.PollInterval = time.Millisecond },
 		func(c *Config) { c.InFlight = 0 },
 		func(c *Config) { c.MaxInFlight = 1 },
 		func(c *Config) { c.PrefetchBytes = 1 },
@@ -401,4 +410,89 @@ func TestConfigValidate(t *testing.T) {
 		change(&c)
 		require.Error(t, c.Validate())
 	}
+}
+
+// One read of many that fails is no failure of DA as long as nothing waits for it.
+func TestFailureAheadIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		bs := e.chain.Blocks(200, 1)
+		e.postEach(bs)
+		e.da.latency = func(h uint64) time.Duration {
+			if h == 1 {
+				return 20 * time.Second // slow, yet fine
+			}
+			return 10 * time.Millisecond
+		}
+		failed := false
+		e.da.fail = func(h uint64) error {
+			if h == 5 && !failed {
+				failed = true
+				return da.ErrUnavailable
+			}
+			return nil
+		}
+		w, stop := e.run(t)
+		for range 250 {
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+			require.Empty(t, w.Status().LastErr)
+			require.NotEqual(t, PhaseFailing, w.Status().Phase)
+		}
+		require.Equal(t, uint64(1), w.Status().Stats.Retries)
+		e.ends(t, time.Second, bs, stop)
+	})
+}
+
+// Data that is stored again after a rollback is let go like any other: it does not
+// hold the floor.
+func TestDataBelowARollbackIsLetGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		bs := e.chain.Blocks(10, 1)
+		r := newReader(New(e.params))
+		read := func(at uint64, blobs ...da.Blob) {
+			e.da.put(at, blobs...)
+			require.NoError(t, r.hand(t.Context(), []*found{r.asm.rules.classify(at, blobs, e.params.Now())}))
+		}
+		for i, b := range bs {
+			read(uint64(i+1), e.header(b), e.body(b))
+		}
+		require.Equal(t, uint64(10), e.data.Height())
+		e.data.truncate(3)
+		f := r.asm.rules.classify(11, []da.Blob{e.body(bs[5])}, e.params.Now()) // block 4 is missing below
+		verify([]*found{f})
+		r.asm.add(t.Context(), f)
+		require.NoError(t, e.data.put(testutil.DataOf(bs[3:])...)) // by peers, before anything is swept
+		read(12)
+		require.Zero(t, r.asm.pending.items)
+		require.Equal(t, uint64(13), r.told.Floor)
+	})
+}
+
+// measuring is a client that knows the block time of its DA layer.
+type measuring struct {
+	da.Client
+
+	every time.Duration
+}
+
+func (m *measuring) BlockTime() time.Duration { return m.every }
+
+// TestPaceIsMeasured: the DA block time as measured paces the worker, as long as
+// none is set.
+func TestPaceIsMeasured(t *testing.T) {
+	client := &measuring{Client: da.None{}, every: 3 * time.Second}
+	e := newEnv()
+	e.params.Client, e.params.Config.PollInterval = client, 0
+	w := New(e.params)
+	r := newReader(w)
+	require.Equal(t, 3*time.Second, r.p.Config.PollInterval)
+	require.Equal(t, 3*time.Second, r.watch.blockTime())
+	client.every = time.Second
+	r.pace()
+	require.Equal(t, time.Second, r.watch.blockTime())
+	w.p.Config.PollInterval = 7 * time.Second
+	r.pace()
+	require.Equal(t, 7*time.Second, r.p.Config.PollInterval)
 }

@@ -69,8 +69,7 @@ func TestBudgetShares(t *testing.T) {
 	require.False(t, b.take("b", 1), "all of it")
 	b.give("a", 6)
 	require.True(t, b.take("b", 2))
-	b.force("c", 100)
-	require.EqualValues(t, 106, b.size())
+	require.EqualValues(t, 6, b.size())
 	require.NotContains(t, b.peers, peer.ID("a"))
 }
 
@@ -120,6 +119,43 @@ func TestClaimsAreBounded(t *testing.T) {
 	require.EqualValues(t, 8, c.top(0))
 	require.True(t, c.raise("y", claim{height: 1000, vague: true}))
 	require.EqualValues(t, 20, c.top(20), "what is not proven is followed by steps")
+	require.EqualValues(t, 8, c.vouched(), "and is no target")
+	for i := range 2 * maxClaims {
+		c.raise(peer.ID(rune(i+1000)), claim{height: uint64(i), vague: true})
+	}
+	require.LessOrEqual(t, len(c.vague), maxClaims)
+	require.EqualValues(t, 8, c.vouched(), "and takes nobody's place")
+}
+
+// A vague claim ends when the store has reached it, or did not move for a while; to
+// repeat it gives it no more time.
+func TestVagueClaimsExpire(t *testing.T) {
+	var c claims
+	c.init()
+	begun := clock()
+	raise := func(p peer.ID, height, head uint64, at time.Duration) {
+		c.raise(p, claim{height: height, vague: true, own: true, since: begun.Add(at), head: head})
+	}
+	expire := func(head uint64, at time.Duration) (late []peer.ID, next time.Duration) {
+		gone, due := c.expire(head, begun.Add(at), 10)
+		for p := range gone {
+			late = append(late, p)
+		}
+		return late, due.Sub(begun)
+	}
+	raise("a", 1000, 5, 0)
+	raise("b", 6, 5, 0)
+	raise("a", 2000, 5, 8)
+	late, next := expire(6, 9)
+	require.Empty(t, late)
+	require.EqualValues(t, 10, next)
+	require.NotContains(t, c.vague, peer.ID("b"), "reached")
+	late, next = expire(6, 10)
+	require.Empty(t, late, "the store moved")
+	require.EqualValues(t, 20, next)
+	late, _ = expire(6, 20)
+	require.Equal(t, []peer.ID{"a"}, late)
+	require.Empty(t, c.vague)
 }
 
 // peaks follows what an exchange holds until the test ends.
@@ -160,6 +196,15 @@ func (p *peaks) get() Status {
 	return p.max
 }
 
+// fills requires that a flood filled a bound, within a factor of 1.5, and stayed
+// under it: the figures of docs/limits.md are what can be held, no more and no less.
+func fills(t *testing.T, part string, peak, bound int64) {
+	t.Helper()
+	t.Logf("%s: %d KiB at most, bound %d KiB, ratio %.2f", part, peak>>10, bound>>10, float64(bound)/float64(max(peak, 1)))
+	require.LessOrEqual(t, peak, bound, part)
+	require.LessOrEqual(t, bound, peak*3/2, "%s: the flood did not fill its bound", part)
+}
+
 // Spam: peers fill the quarantine with data of heights to come. What is held stays
 // under the bounds, and an honest peer's data still waits for its header and is
 // stored.
@@ -187,9 +232,8 @@ func TestSpam_FloodOfDataStaysInBounds(t *testing.T) {
 	eventually(t, func() bool { return n.dx.quarantine.holds(honest.ID()) }, "the honest one has no room")
 	require.NoError(t, honest.Gossip(t.Context(), stream.Headers, good.Header.EncodeP2P()))
 	n.data.reaches(t, 3)
-	require.LessOrEqual(t, held.get().WaitingBytes, int64(2*block.MaxFrameBytes))
+	fills(t, "quarantine", held.get().WaitingBytes, 2*block.MaxFrameBytes)
 	require.LessOrEqual(t, held.get().CheckedBytes, int64(2*block.MaxFrameBytes))
-	require.Greater(t, held.get().WaitingBytes, int64(block.MaxFrameBytes), "the flood was one")
 }
 
 func (q *quarantine) holds(p peer.ID) bool {
@@ -204,18 +248,18 @@ func TestSpam_HalfAnswersStayInBounds(t *testing.T) {
 	c := testutil.NewChain(chainID)
 	bs := c.Blocks(600, 0)
 	hs := testutil.Headers(bs)
-	const bound = 16 << 20
+	const bound = 32 << 20
 	n := newHeaderNode(t, c, nil, func(p *HeaderParams) { p.Config.QueueBytes = bound })
 	held := watch(t, n.ex.Status)
 	head := stream.Honest(1, bodiesOf(hs)...)
-	for range 4 {
+	for range 8 {
 		enemy(t, n.machine, map[stream.Kind]stream.Responder{stream.Headers: stream.Heads(head, stream.Stall(10<<20, 9<<20, 4*time.Second))})
 	}
-	eventually(t, func() bool { return held.get().QueuedBytes > bound/2 }, "no flood: %+v", held.get())
+	eventually(t, func() bool { return held.get().QueuedBytes > bound*9/10 }, "no flood: %+v", held.get())
 	a := newHeaderNode(t, c, bs)
 	connect(t, n.machine, a.machine)
 	n.store.reaches(t, 600)
-	require.LessOrEqual(t, held.get().QueuedBytes, int64(bound+block.MaxFrameBytes))
+	fills(t, "queue", held.get().QueuedBytes, bound+block.MaxFrameBytes)
 	require.NoError(t, n.blames(a.host.ID()))
 }
 
@@ -225,9 +269,9 @@ func TestSpam_SlowReadersStayInBounds(t *testing.T) {
 	c := testutil.NewChain(chainID)
 	var bs []block.Block
 	for range 64 {
-		bs = append(bs, c.Next(make([]byte, 200<<10)))
+		bs = append(bs, c.Next(make([]byte, 100<<10)))
 	}
-	const bound, item = 4 << 20, 201 << 10
+	const bound, item = 4 << 20, 101 << 10
 	n := newDataNode(t, c, bs, func(p *DataParams) {
 		p.Config.ServeBytes, p.Config.Serve, p.Config.ServePeer = bound, 12, 4
 		p.Config.ServeTimeout = 3 * time.Second // then the slow ones are let go
@@ -241,5 +285,5 @@ func TestSpam_SlowReadersStayInBounds(t *testing.T) {
 	b := newDataNode(t, c, nil, func(p *DataParams) { p.Config.RequestTimeout = soon })
 	connect(t, b.machine, n.machine)
 	b.data.reaches(t, 64)
-	require.LessOrEqual(t, held.get().ServingBytes, int64(bound+12*item))
+	fills(t, "serving", held.get().ServingBytes, bound+12*item)
 }

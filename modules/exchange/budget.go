@@ -34,14 +34,6 @@ func (b *budget) take(p peer.ID, n int) bool {
 	return true
 }
 
-// force reserves n bytes for a peer, room or not.
-func (b *budget) force(p peer.ID, n int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.used += int64(n)
-	b.peers[p] += int64(n)
-}
-
 func (b *budget) give(p peer.ID, n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -58,34 +50,44 @@ func (b *budget) size() int64 {
 	return b.used
 }
 
-// quiet notices when a stream of messages has ended.
+// quiet notices when gossip is silent: for a while after every message, and again
+// and again, at growing intervals, for as long as nothing is heard. Whoever is
+// connected may be cut off without knowing.
 type quiet struct {
-	mu       sync.Mutex
-	last     time.Time
-	watching bool
+	mu    sync.Mutex
+	last  time.Time // of a message, or of the last time it was found to be silent
+	pause time.Duration
+	head  uint64 // of the store at that time
 }
 
-// note records a message and reports whether it begins a stream.
+// longestQuiet is the longest interval.
+const longestQuiet = 10 * time.Second
+
+// note records a message and reports whether it is the first after a silence.
 func (q *quiet) note(at time.Time) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.last = at
-	first := !q.watching
-	q.watching = true
+	first := q.pause > 0
+	q.last, q.pause = at, 0
 	return first
 }
 
-// over reports, once per stream, that nothing came for a while; before that it
-// returns when to look again.
-func (q *quiet) over(now time.Time, after time.Duration) (over bool, at time.Time) {
+// over reports that nothing came for a while, and returns when to look again. When
+// the store grew in the silence, others hear what is not heard here: then the
+// intervals begin anew.
+func (q *quiet) over(now time.Time, head uint64, after time.Duration) (over bool, at time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.watching {
-		return false, time.Time{}
+	if q.last.IsZero() {
+		q.last, q.head = now, head
 	}
-	if at = q.last.Add(after); at.After(now) {
+	if at = q.last.Add(max(after, q.pause)); at.After(now) {
 		return false, at
 	}
-	q.watching = false
-	return true, time.Time{}
+	q.pause = min(2*max(after, q.pause), max(after, longestQuiet))
+	if head != q.head {
+		q.pause = after
+	}
+	q.last, q.head = now, head
+	return true, now.Add(q.pause)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -24,8 +23,10 @@ var errLie = errors.New("peer lied")
 type answer[H any] struct {
 	items []H    // checked, in order, from the first height asked for
 	bytes int64  // their encoded size
+	held  int64  // what they take in memory
 	taken int64  // bytes that count as being read
 	err   error  // why there is not more; nil when the answer is complete
+	bad   H      // the item that err is about, when it cannot be judged yet
 	claim uint64 // height of a head that cannot be judged yet; 0 otherwise
 	span  trace.SpanContext
 }
@@ -35,7 +36,7 @@ type answer[H any] struct {
 func (e *Exchange[H]) fetch(ctx context.Context, p peer.ID, s span) answer[H] {
 	ctx, work := e.asking(ctx, p, s)
 	defer work.End()
-	a := e.ask(ctx, p, request{origin: s.from, amount: s.to - s.from}, s.first)
+	a := e.ask(ctx, p, request{origin: s.from, amount: s.to - s.from}, s)
 	for i, item := range a.items {
 		if want := s.from + uint64(i); item.Height() != want {
 			a.items = a.items[:i]
@@ -57,9 +58,17 @@ func (e *Exchange[H]) fetch(ctx context.Context, p peer.ID, s span) answer[H] {
 // done gives back the bytes of an answer that was handed on or dropped.
 func (e *Exchange[H]) done(a answer[H]) { e.status.reading.Add(-a.taken) }
 
+// brief bounds a request for one item that nothing waits for.
+func (e *Exchange[H]) brief(ctx context.Context) (context.Context, context.CancelFunc) {
+	const slack = 4
+	return context.WithTimeout(ctx, slack*e.cfg.RequestTimeout)
+}
+
 // head asks one peer for its newest item.
 func (e *Exchange[H]) head(ctx context.Context, p peer.ID) answer[H] {
-	a := e.ask(ctx, p, request{amount: 1}, false)
+	ctx, cancel := e.brief(ctx)
+	defer cancel()
+	a := e.ask(ctx, p, request{amount: 1}, span{})
 	asked := a.items
 	if e.check(&a, nil); errors.Is(a.err, errUnproven) {
 		a.claim = asked[0].Height()
@@ -77,7 +86,7 @@ func (e *Exchange[H]) check(a *answer[H], heads []*block.SignedHeader) {
 		return
 	}
 	if errors.Is(err, errUnproven) {
-		e.rules.stop(a.items[n], time.Now().Add(e.cfg.RetryMax))
+		a.bad = a.items[n]
 	}
 	a.items = a.items[:n]
 	a.err = err
@@ -86,13 +95,9 @@ func (e *Exchange[H]) check(a *answer[H], heads []*block.SignedHeader) {
 	}
 }
 
-// ask sends one request and reads the answer, as far as there is room; first gets
-// its answer whether there is or not.
-func (e *Exchange[H]) ask(ctx context.Context, p peer.ID, r request, first bool) answer[H] {
-	// A slow answer is fine as long as it moves; even so it ends at some time.
-	const slack = 4
-	ctx, cancel := context.WithTimeout(ctx, slack*e.cfg.RequestTimeout)
-	defer cancel()
+// ask sends one request and reads the answer, as far as there is room. For a span
+// that comes next there always is.
+func (e *Exchange[H]) ask(ctx context.Context, p peer.ID, r request, of span) answer[H] {
 	e.counts.requests.Add(1)
 	opening, opened := context.WithTimeout(network.WithNoDial(ctx, "range request"), e.cfg.RequestTimeout)
 	s, err := e.host.NewStream(opening, p, e.proto)
@@ -103,7 +108,8 @@ func (e *Exchange[H]) ask(ctx context.Context, p peer.ID, r request, first bool)
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
 	bufs := e.bufs.Get().(*buffers) //nolint:forcetypeassert // the pool holds nothing else
 	defer func() { bufs.release(); e.bufs.Put(bufs) }()
-	if err := s.SetDeadline(time.Now().Add(e.cfg.RequestTimeout)); err != nil {
+	link := &steady{stream: s, patience: e.cfg.RequestTimeout}
+	if err := link.start(); err != nil {
 		_ = s.Reset()
 		return answer[H]{err: fmt.Errorf("deadline: %w", err)}
 	}
@@ -116,7 +122,8 @@ func (e *Exchange[H]) ask(ctx context.Context, p peer.ID, r request, first bool)
 		return answer[H]{err: fmt.Errorf("close write: %w", err)}
 	}
 	amount := int(r.amount) //nolint:gosec // at most 64
-	a := e.read(s, bufs, amount, first)
+	link.got = of.got
+	a := e.read(link, bufs, amount, of.first)
 	if a.err != nil || len(a.items) == amount {
 		_ = s.Reset() // whatever else comes is not wanted
 	} else {
@@ -127,9 +134,9 @@ func (e *Exchange[H]) ask(ctx context.Context, p peer.ID, r request, first bool)
 
 // read takes up to amount items off a stream. What arrives counts as being read
 // until the caller gives it back.
-func (e *Exchange[H]) read(s network.Stream, bufs *buffers, amount int, first bool) answer[H] {
+func (e *Exchange[H]) read(s io.Reader, bufs *buffers, amount int, first bool) answer[H] {
 	var a answer[H]
-	r := bufs.reader(&moving{stream: s, patience: e.cfg.RequestTimeout})
+	r := bufs.reader(s)
 	room := func(n int) error {
 		a.taken += int64(n)
 		if held := e.status.reading.Add(int64(n)) + e.status.queued.Load(); held > int64(e.cfg.QueueBytes) && !first {
@@ -150,6 +157,7 @@ func (e *Exchange[H]) read(s network.Stream, bufs *buffers, amount int, first bo
 		}
 		a.items = append(a.items, item)
 		a.bytes += int64(size)
+		a.held += int64(item.Held())
 		if a.bytes >= int64(e.cfg.ResponseBytes) || e.status.reading.Load()+e.status.queued.Load() >= int64(e.cfg.QueueBytes) {
 			return a // the rest is asked for again
 		}
@@ -171,28 +179,13 @@ func (e *Exchange[H]) readItem(r *bufio.Reader, bufs *buffers, room func(int) er
 	case errors.Is(err, errNotFound):
 		return item, 0, err
 	case err == nil:
+		if err := room(e.rules.weight(body) - len(body)); err != nil { // few bytes may become many
+			return item, 0, err
+		}
 		item, err = e.rules.decode(body)
 	}
 	if err != nil {
 		return item, 0, fmt.Errorf("%w: %w", errLie, err)
 	}
 	return item, len(body), nil
-}
-
-// moving is a stream whose reads time out only when nothing arrives.
-type moving struct {
-	stream   network.Stream
-	patience time.Duration
-	since    int
-}
-
-// Read renews the deadline every so many bytes: a trickle is not progress.
-func (m *moving) Read(b []byte) (int, error) {
-	const worth = 128 << 10
-	n, err := m.stream.Read(b)
-	if m.since += n; m.since >= worth {
-		m.since = 0
-		_ = m.stream.SetReadDeadline(time.Now().Add(m.patience))
-	}
-	return n, err //nolint:wrapcheck // io.EOF must stay visible
 }

@@ -39,16 +39,16 @@ type Config struct {
 	// RetryMin and RetryMax bound the back-off from a peer that failed.
 	RetryMin time.Duration `koanf:"retry_min"`
 	RetryMax time.Duration `koanf:"retry_max"`
-	// Serve and ServePeer are the most requests answered at once, over all and
-	// per peer. Requests over Serve wait; a peer over ServePeer is refused.
+	// Serve is the most requests answered at once; more wait. ServePeer is the most
+	// streams of one peer; more are refused.
 	Serve     int `koanf:"serve"`
 	ServePeer int `koanf:"serve_peer"`
-	// ServeBytes bounds the answers under way; half of it is for one peer. Requests
-	// beyond get shorter answers, of one item at least.
+	// ServeBytes bounds the answers under way, in parts for the peers that are
+	// served. Requests beyond get shorter answers, of one item at least.
 	ServeBytes int `koanf:"serve_bytes"`
 	// ServeRate bounds the bytes per second given to one peer. Its next request waits.
 	ServeRate int `koanf:"serve_rate"`
-	// ServeTimeout bounds each read and write of an answer.
+	// ServeTimeout ends an answer that makes no progress for this long.
 	ServeTimeout time.Duration `koanf:"serve_timeout"`
 	// ResponseBytes caps an answer, given or taken; one item always fits.
 	ResponseBytes int `koanf:"response_bytes"`
@@ -125,7 +125,7 @@ func (c Config) Validate() error {
 }
 
 // leastShare has room for the largest message of gossip, as it came and decoded.
-const leastShare = gossipCopies * (block.MaxBlobBytes + 64<<10)
+const leastShare = 2 * (block.MaxBlobBytes + 64<<10)
 
 // validateShares checks that one item fits wherever one may have to wait.
 func (c Config) validateShares() error {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	header "github.com/celestiaorg/go-header"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tandem-node/tandem/modules/block"
 )
@@ -23,6 +24,8 @@ type dataRules struct {
 func (r *dataRules) decode(b []byte) (*block.Data, error) {
 	return block.DecodeData(b) //nolint:wrapcheck // names itself
 }
+
+func (r *dataRules) weight(b []byte) int { return block.HeldData(b) }
 
 func (r *dataRules) same(a, b *block.Data) bool { return a.Digest() == b.Digest() }
 
@@ -122,7 +125,11 @@ func (r *dataRules) synth(prev *block.Data, heads []*block.SignedHeader) []*bloc
 	return out
 }
 
-func (r *dataRules) stop(*block.Data, time.Time) {}
+func (r *dataRules) stop(peer.ID, *block.Data, time.Time) {}
+
+func (r *dataRules) held(peer.ID, uint64, time.Time) time.Time { return time.Time{} }
+
+func (r *dataRules) passed(uint64) []wall { return nil }
 
 func (r *dataRules) stopped() (<-chan struct{}, time.Time) { return nil, time.Time{} }
 

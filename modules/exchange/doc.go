@@ -4,14 +4,14 @@
 //
 // An Exchange fills one store up to the head of the network. Everything is
 // checked before it is stored, relayed or followed: size, structure, chain,
-// proposer, signature and the link to what is held; data against its header. A
-// known, identical item is relayed, not refused. Far heads are claims, proven
-// only by the ranges that lead to them. What two peers tell differently under
+// proposer, signature and the link to what is held; data against its header. An
+// item is relayed once, in its own form, whether it is new or known. Far heads are
+// claims, proven only by the ranges that lead to them. What two peers tell differently under
 // one valid signature is reported as a conflict, never dropped in silence.
 //
 // Run does all the work and is level-triggered: it reads the store, requests
-// what is missing, then waits. It has no timer armed unless a gap is open, a new
-// peer has not told its head, or gossip has just ended.
+// what is missing, then waits. Peers are asked for their heads when they are new and
+// while gossip is silent, at intervals that grow to ten seconds.
 // Several requests are in flight, bounded in number and in bytes; answers are
 // linked and appended in order, under the same lock as gossip.
 //

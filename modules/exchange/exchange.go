@@ -28,6 +28,10 @@ type Item[H any] interface {
 	EncodeP2P() []byte
 	WithDAHint(daHeight uint64) H
 	Size() int
+	// Held returns the bytes the item takes in memory.
+	Held() int
+	// IsP2P reports whether b is what EncodeP2P returns.
+	IsP2P(b []byte) bool
 	Digest() block.Hash
 }
 
@@ -75,12 +79,14 @@ type Exchange[H Item[H]] struct {
 	heard      quiet // when gossip was heard last
 	peers      peerSet
 	claims     claims
-	serve      limiter
+	serving    serving // answers under way
+	reads      chan struct{}
 	meter      meter   // what each peer is served
-	giving     budget  // answers under way
 	checks     limiter // gossip under check
 	gossip     budget  // its bytes
 	quarantine quarantine
+	relayed    relayed
+	noise      noise
 	bufs       sync.Pool
 	status     status
 	counts     counters
@@ -104,10 +110,13 @@ func newExchange[H Item[H]](c core[H], r func(func() time.Time) rules[H]) *Excha
 	}
 	e.park.init(c.cfg.ParkHeights, c.cfg.ParkBytes)
 	e.peers.init(c.cfg)
-	e.serve.init(c.cfg.Serve, c.cfg.ServePeer)
+	e.peers.held = e.rules.held
+	e.serving.init(c.cfg)
+	e.reads = make(chan struct{}, serveReads)
 	e.claims.init()
+	e.relayed.init()
+	e.noise.init()
 	e.meter.init(c.cfg.ServeRate, max(2*c.cfg.ServeRate, c.cfg.ResponseBytes+block.MaxFrameBytes))
-	e.giving.init(c.cfg.ServeBytes, c.cfg.ServeBytes/2)
 	e.checks.init(gossipChecks, gossipChecks/2)
 	e.gossip.init(c.cfg.GossipBytes, c.cfg.GossipPeerBytes)
 	e.quarantine.init(c.cfg.QuarantineBytes, c.cfg.QuarantinePeerBytes)
@@ -121,6 +130,13 @@ func newExchange[H Item[H]](c core[H], r func(func() time.Time) rules[H]) *Excha
 func HeaderProtocol(chain string) protocol.ID {
 	_, proto := wireNames(chain, block.KindHeader)
 	return proto
+}
+
+// Topics returns the names of the gossip topics of a chain.
+func Topics(chain string) []string {
+	headers, _ := wireNames(chain, block.KindHeader)
+	data, _ := wireNames(chain, block.KindData)
+	return []string{headers, data}
 }
 
 // wireNames returns the topic and the protocol of a kind (evolve-wire §5.3).

@@ -27,12 +27,16 @@ const (
 	FaultUnproven
 	// FaultStalled is a request that ended without an answer in time.
 	FaultStalled
+	// FaultRepeated is gossip of its own that brings nothing: known items again, in
+	// other forms than their own, or with hints nobody can check; far more than any
+	// honest peer sends.
+	FaultRepeated
 	faults
 )
 
 // String returns the fault as it appears in metrics.
 func (f Fault) String() string {
-	return [faults]string{"invalid", "relayed", "mismatch", "unproven", "stalled"}[f]
+	return [faults]string{"invalid", "relayed", "mismatch", "unproven", "stalled", "repeated"}[f]
 }
 
 // errStalled marks requests that took all their time.

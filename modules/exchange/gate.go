@@ -50,7 +50,7 @@ func (g *gate) close() {
 	<-g.empty
 }
 
-// limiter bounds what is served at once: over all by waiting, per peer by
+// limiter bounds what is done at once: over all by waiting, per peer by
 // refusing.
 type limiter struct {
 	slots chan struct{}
@@ -65,9 +65,8 @@ func (l *limiter) init(all, perPeer int) {
 	l.peers = make(map[peer.ID]int)
 }
 
-// acquire takes a slot; it is false when the peer has too many or ctx ends. first,
-// when not nil, is waited for before a slot that others could use.
-func (l *limiter) acquire(ctx context.Context, p peer.ID, first func() bool) bool {
+// acquire takes a slot; it is false when the peer has too many or ctx ends.
+func (l *limiter) acquire(ctx context.Context, p peer.ID) bool {
 	l.mu.Lock()
 	if l.peers[p] >= l.most {
 		l.mu.Unlock()
@@ -75,10 +74,6 @@ func (l *limiter) acquire(ctx context.Context, p peer.ID, first func() bool) boo
 	}
 	l.peers[p]++
 	l.mu.Unlock()
-	if first != nil && !first() {
-		l.forget(p)
-		return false
-	}
 	select {
 	case l.slots <- struct{}{}:
 		return true

@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -17,12 +18,12 @@ import (
 )
 
 // gossipChecks is how many messages are checked at once, no more than half of
-// them from one peer; it is pubsub's own limit too, so nobody waits for a slot.
+// them from one peer.
 const gossipChecks = 1024
 
-// gossipCopies is how often a gossiped item is there while it is judged: as it came,
-// which pubsub keeps until then, and decoded.
-const gossipCopies = 2
+// gossipSlots is pubsub's own limit: those that are checked, and those that wait in
+// quarantine at most, so that nobody waits for a slot.
+const gossipSlots = 4 * gossipChecks
 
 // join mounts the validator and joins the topic. Messages need no reader: the
 // validator is where they are stored, so the topic is only relayed.
@@ -31,7 +32,7 @@ func (e *Exchange[H]) join(ctx context.Context) (leave func(), err error) {
 	validate := func(vctx context.Context, from peer.ID, msg *pubsub.Message) pubsub.ValidationResult {
 		return e.validate(ctx, vctx, from, msg)
 	}
-	if err := ps.RegisterTopicValidator(e.topic, validate, pubsub.WithValidatorConcurrency(gossipChecks)); err != nil {
+	if err := ps.RegisterTopicValidator(e.topic, validate, pubsub.WithValidatorConcurrency(gossipSlots)); err != nil {
 		return nil, err //nolint:wrapcheck // wrapped by Run
 	}
 	undo := func() { _ = ps.UnregisterTopicValidator(e.topic) }
@@ -61,19 +62,24 @@ func (e *Exchange[H]) validate(ctx, vctx context.Context, from peer.ID, msg *pub
 		return e.verdict(ignoreStopped, from, own, nil)
 	}
 	defer e.gate.leave()
-	if _, made := msg.ValidatorData.(prepared[H]); made { // set in this process only
+	if made, ok := msg.ValidatorData.(prepared[H]); ok { // set in this process only
+		e.relayed.first(e.store.Height(), made.item.Height(), made.item.Digest())
+		e.heard.note(time.Now())
 		return e.verdict(acceptKnown, from, own, nil)
 	}
-	size := gossipCopies * len(msg.Data)
+	size := len(msg.Data) + e.rules.weight(msg.Data) // pubsub keeps the bytes until the item is judged
 	if !e.gossip.take(from, size) {
 		return e.verdict(ignoreBusy, from, own, nil)
 	}
-	done := sync.OnceFunc(func() { e.gossip.give(from, size) })
-	defer done()
-	if !e.checks.acquire(ctx, from, nil) {
+	if !e.checks.acquire(ctx, from) {
+		e.gossip.give(from, size)
 		return e.verdict(ignoreBusy, from, own, nil)
 	}
-	defer e.checks.release(from)
+	done := sync.OnceFunc(func() {
+		e.checks.release(from)
+		e.gossip.give(from, size)
+	})
+	defer done()
 	if vctx.Err() != nil {
 		return e.verdict(ignoreStopped, from, own, nil)
 	}
@@ -84,8 +90,60 @@ func (e *Exchange[H]) validate(ctx, vctx context.Context, from peer.ID, msg *pub
 			return e.verdict(rejectDecode, from, own, err)
 		}
 	}
-	v, err := e.gossiped(ctx, item, from, done)
+	v, err := e.taken(ctx, item, msg, done)
 	return e.verdict(v, from, own, err)
+}
+
+// taken takes one item from gossip and decides whether it is passed on: in its own
+// form, and once. waits is called if it has to wait.
+func (e *Exchange[H]) taken(ctx context.Context, item H, msg *pubsub.Message, waits func()) (verdict, error) {
+	from, height, hint := msg.ReceivedFrom, item.Height(), e.rules.hint(item)
+	here := from == e.host.ID()
+	switch {
+	case here:
+	case !item.IsP2P(msg.Data):
+		return ignoreForm, nil
+	case e.relayed.was(e.store.Height(), height, item.Digest()):
+		return ignoreAgain, nil
+	}
+	v, err := e.gossiped(ctx, item, from, waits)
+	if v == ignoreUnproven && msg.GetFrom() == from {
+		e.claims.own(from)
+	}
+	if v > acceptAhead {
+		return v, err
+	}
+	if hint != 0 && v != acceptKnown && e.hinted != nil && msg.GetFrom() == from {
+		e.hinted(item, from) // nobody signs a hint, so it is heard from its maker alone
+	}
+	if v == acceptAhead && e.kind == block.KindData {
+		if !e.linked(ctx, item, from, waits) {
+			return acceptAhead, err // not proven, see verdict
+		}
+		v = acceptNew
+	}
+	switch {
+	case !here && hint != 0 && hint != e.hint(height):
+		return ignoreHint, err
+	case !e.relayed.first(e.store.Height(), height, item.Digest()) && !here:
+		return ignoreAgain, err
+	}
+	return v, err
+}
+
+// linked waits in the quarantine, for a short time, until what comes before an item is
+// stored, and reports whether the item is what then follows.
+func (e *Exchange[H]) linked(ctx context.Context, item H, from peer.ID, waits func()) bool {
+	stay, leave, ok := e.quarantine.admit(ctx, from, item.Height(), 2*item.Held())
+	if !ok {
+		return false
+	}
+	defer leave()
+	waits()
+	stay, cancel := context.WithTimeout(stay, e.cfg.DataWait)
+	defer cancel()
+	have, err := e.store.GetByHeight(stay, item.Height())
+	return err == nil && e.rules.same(have, item)
 }
 
 // gossiped takes one item from gossip. waits is called if it has to wait.
@@ -99,14 +157,13 @@ func (e *Exchange[H]) gossiped(ctx context.Context, item H, from peer.ID, waits 
 	if err == nil {
 		_, err = e.rules.check([]H{item}, heads)
 	}
-	if errors.Is(err, errUnproven) && (e.heard.note(time.Now()) || e.ahead(item.Height(), from)) {
+	if errors.Is(err, errUnproven) && e.ahead(item.Height(), from) {
 		e.poke()
 	}
 	if err != nil {
 		return refusal(err), err
 	}
 	e.peers.has(from, item.Height())
-	e.pass([]H{item}, from)
 	if e.heard.note(time.Now()) {
 		e.poke()
 	}
@@ -129,7 +186,7 @@ func (e *Exchange[H]) gossiped(ctx context.Context, item H, from peer.ID, waits 
 // it, and reports whether that is new. It proves nothing about those above.
 func (e *Exchange[H]) ahead(height uint64, from peer.ID) bool {
 	next := e.next()
-	return height >= next && e.claims.raise(from, claim{height: next})
+	return height >= next && e.claim(from, claim{height: next, vague: true})
 }
 
 // await returns what is needed to judge an item. One that waits for its header
@@ -141,7 +198,7 @@ func (e *Exchange[H]) await(ctx context.Context, item H, from peer.ID, waits fun
 	if e.rules.ready(item) {
 		return e.rules.await(ctx, item)
 	}
-	stay, leave, ok := e.quarantine.admit(ctx, from, item.Height(), gossipCopies*item.Size())
+	stay, leave, ok := e.quarantine.admit(ctx, from, item.Height(), 2*item.Held())
 	if !ok {
 		e.quarantine.evicted.Add(1)
 		return nil, errGaveWay
@@ -166,6 +223,8 @@ func refusal(err error) verdict {
 		return ignoreNoHeader
 	case errors.Is(err, errUnproven):
 		return ignoreUnproven
+	case errors.Is(err, errRefuted):
+		return ignoreRefuted
 	case errors.Is(err, block.ErrFutureTime):
 		return ignoreFuture
 	default:
@@ -204,7 +263,10 @@ func (e *Exchange[H]) place(ctx context.Context, item H, from peer.ID) (verdict,
 		return e.follow(ctx, item, from)
 	}
 	if old, ok := e.park.get(height); ok {
-		if old.Digest() != item.Digest() && e.kind == block.KindHeader {
+		if e.kind == block.KindData {
+			return acceptAhead, nil
+		}
+		if old.Digest() != item.Digest() {
 			c := &block.Conflict[H]{Height: height, Have: old, Got: item}
 			e.conflict(c, from)
 			return ignoreConflict, c
@@ -212,8 +274,8 @@ func (e *Exchange[H]) place(ctx context.Context, item H, from peer.ID) (verdict,
 		return acceptKnown, nil
 	}
 	kept := e.park.put(next-1, item)
-	if e.host == nil || from != e.host.ID() {
-		e.claims.raise(from, claim{height: height})
+	if from != e.host.ID() {
+		e.claim(from, claim{height: height})
 	}
 	e.poke()
 	if !kept && height-next >= uint64(e.cfg.ParkHeights) { //nolint:gosec // a validated config value
@@ -249,6 +311,8 @@ func (e *Exchange[H]) follow(ctx context.Context, item H, from peer.ID) (verdict
 	case errors.Is(err, errStore):
 		e.status.fail(err)
 		return ignoreStore, err
+	case errors.Is(err, errRefuted):
+		return ignoreRefuted, err
 	case e.kind == block.KindData:
 		return rejectLink, err
 	}
@@ -271,9 +335,12 @@ func (e *Exchange[H]) verdict(v verdict, from peer.ID, own bool, err error) pubs
 		e.log.Debug("gossip", zap.Stringer("verdict", v), zap.Stringer("peer", from), zap.Error(err))
 	}
 	switch {
+	case v == acceptAhead && e.kind == block.KindData:
+		return pubsub.ValidationIgnore // what comes before it proves its link; until then it is not passed on
 	case v <= acceptAhead:
 		return pubsub.ValidationAccept
 	case v < rejectDecode:
+		e.endure(v, from, own)
 		return pubsub.ValidationIgnore
 	case from == e.host.ID():
 		return pubsub.ValidationReject
@@ -285,4 +352,23 @@ func (e *Exchange[H]) verdict(v verdict, from peer.ID, own bool, err error) pubs
 	}
 	e.accuse(from, fault, err)
 	return pubsub.ValidationReject
+}
+
+// endure makes noise cost once there is too much of it.
+func (e *Exchange[H]) endure(v verdict, from peer.ID, own bool) {
+	fault := FaultRepeated
+	switch v {
+	case ignoreForm, ignoreAgain, ignoreHint:
+	case ignoreUnproven:
+		fault = FaultUnproven
+	default:
+		return
+	}
+	if from == e.host.ID() || e.noise.bears(from, time.Now()) {
+		return
+	}
+	if !own {
+		fault = FaultRelayed
+	}
+	e.accuse(from, fault, fmt.Errorf("too much gossip that brings nothing, the last was %s", v))
 }

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/tandem-node/tandem/modules/block"
 )
 
@@ -14,13 +16,16 @@ import (
 type headerRules struct {
 	genesis   block.Genesis
 	proposers Proposers
+	refuted   func(block.Hash) bool // never nil
 	now       func() time.Time
-	wall      wall
+	walls     walls
 }
 
 func (r *headerRules) decode(b []byte) (*block.SignedHeader, error) {
 	return block.DecodeSignedHeader(b) //nolint:wrapcheck // names itself
 }
+
+func (r *headerRules) weight(b []byte) int { return block.HeldHeader(b) }
 
 // same compares signatures too: the header hash does not cover them, and what is
 // relayed unchecked must be what was checked.
@@ -66,6 +71,15 @@ func (r *headerRules) basic(h *block.SignedHeader, now time.Time) error {
 	if err := block.VerifyBasic(h, now); err != nil {
 		return err //nolint:wrapcheck // names the header and the rule
 	}
+	return r.standing(h)
+}
+
+// standing judges what is not in the header: whether its proposer is in office, and
+// whether execution has refuted it.
+func (r *headerRules) standing(h *block.SignedHeader) error {
+	if r.refuted(h.Digest()) {
+		return fmt.Errorf("header %d (%s): %w", h.Height(), h.Digest().Short(), errRefuted)
+	}
 	return r.proposer(h)
 }
 
@@ -84,17 +98,23 @@ func (r *headerRules) proposer(h *block.SignedHeader) error {
 	}
 }
 
-func (r *headerRules) stop(h *block.SignedHeader, until time.Time) {
-	r.wall.set(h.Height(), h.Header.ProposerAddress, until)
+func (r *headerRules) stop(p peer.ID, h *block.SignedHeader, until time.Time) {
+	r.walls.set(p, h, until)
+}
+
+func (r *headerRules) held(p peer.ID, height uint64, now time.Time) time.Time {
+	return r.walls.held(p, height, r.proposers, now)
 }
 
 func (r *headerRules) stopped() (<-chan struct{}, time.Time) {
-	return r.wall.opens(r.proposers, time.Now())
+	return r.walls.opens(r.proposers, time.Now())
 }
+
+func (r *headerRules) passed(next uint64) []wall { return r.walls.passed(next) }
 
 func (r *headerRules) link(prev, next *block.SignedHeader) error {
 	// What was parked or fetched may have been judged before the state moved on.
-	if err := r.proposer(next); err != nil {
+	if err := r.standing(next); err != nil {
 		return err
 	}
 	if !prev.IsZero() {
@@ -126,7 +146,6 @@ func (r *headerRules) mend(_, item *block.SignedHeader, _ []*block.SignedHeader)
 func (r *headerRules) plan(_ context.Context, from, to uint64) ([]span, error) {
 	const most = 8 // spans at once; the rest is planned when there is room
 	var out []span
-	to = r.wall.cut(to, r.proposers, time.Now())
 	for from < to && len(out) < most {
 		end := min(to, from+maxItems)
 		out = append(out, span{from: from, to: end})

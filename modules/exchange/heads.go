@@ -17,12 +17,12 @@ func (s *puller[H]) askHeads(ctx context.Context, now time.Time) time.Time {
 		return time.Time{}
 	}
 	due, at := s.peers.unasked(now)
-	if over, last := s.heard.over(now, s.cfg.Settle); over {
-		if p, ok := s.peers.any(now); ok {
-			due = append(due, p)
+	if s.peers.count() > 0 {
+		silent, next := s.heard.over(now, s.store.Height(), s.cfg.Settle)
+		if silent {
+			due = append(due, s.peers.some(now, askedAtOnce)...)
 		}
-	} else if !last.IsZero() {
-		at = earlier(at, last)
+		at = earlier(at, next)
 	}
 	for _, p := range due {
 		s.wg.Go(func() {
@@ -34,11 +34,37 @@ func (s *puller[H]) askHeads(ctx context.Context, now time.Time) time.Time {
 	return at
 }
 
+// askedAtOnce is how many peers are asked for their heads when nothing is heard.
+const askedAtOnce = 3
+
+// doubtVague drops the vague claims that nothing came of, which costs whoever spoke
+// of its own store, and returns when the next one is due. While a proposer waits to
+// be proven by the state, so do they.
+func (s *puller[H]) doubtVague(now time.Time) time.Time {
+	const slack = 2
+	if waits, _ := s.rules.stopped(); waits != nil {
+		return time.Time{}
+	}
+	late, next := s.claims.expire(s.store.Height(), now, slack*s.cfg.RequestTimeout)
+	s.chargeVague(late, now)
+	return next
+}
+
+// chargeVague blames those that spoke of their own store for claims that came to nothing.
+func (s *puller[H]) chargeVague(late map[peer.ID]claim, now time.Time) {
+	for p, c := range late {
+		if c.own {
+			s.peers.doubt(p, now)
+			s.accuse(p, FaultUnproven, fmt.Errorf("told of %d, of a proposer nobody knows, and nobody has %d", c.height, s.next()))
+		}
+	}
+}
+
 // claimed takes the head a peer claims. It is signed by the proposer, which is
 // enough to look for what leads to it.
 func (s *puller[H]) claimed(ctx context.Context, p peer.ID, a answer[H]) {
 	if a.claim != 0 {
-		s.urgent = s.claims.raise(p, claim{height: a.claim, own: true, vague: true}) || s.urgent
+		s.urgent = s.claim(p, claim{height: a.claim, own: true, vague: true}) || s.urgent
 		return
 	}
 	if a.err != nil || len(a.items) == 0 {
@@ -52,7 +78,7 @@ func (s *puller[H]) claimed(ctx context.Context, p peer.ID, a answer[H]) {
 		return
 	}
 	s.peers.has(p, a.items[0].Height())
-	if !s.held(ctx, a.items[0], p) && s.claims.raise(p, claim{height: a.items[0].Height(), own: true}) {
+	if !s.held(ctx, a.items[0], p) && s.claim(p, claim{height: a.items[0].Height(), own: true}) {
 		s.urgent = true
 	}
 	s.peers.answered(p)
@@ -76,17 +102,56 @@ func (s *puller[H]) held(ctx context.Context, item H, p peer.ID) bool {
 	return true
 }
 
-// refuted notes that a peer has not got a height. If it claimed to be above, the
-// claim is gone, and the peer to blame if it spoke of its own store.
-func (s *puller[H]) refuted(p peer.ID, height uint64) {
-	c, ok := s.withdraw(p, height)
-	if !ok {
+// refuted notes that a peer has not got a height, though it claimed a head above. If
+// it spoke of its own store it may have pruned what is below, so it is asked for that
+// head; if it has not got that either, the claim is gone and the peer to blame.
+func (s *puller[H]) refuted(ctx context.Context, p peer.ID, height uint64) {
+	for _, c := range s.claims.of(p) {
+		switch {
+		case c.height < height, c.shown:
+		case c.own && c.height > height && !c.vague:
+			s.show(ctx, p, c)
+		default:
+			s.unproven(p, c, height)
+		}
+	}
+}
+
+// unproven drops a claim.
+func (s *puller[H]) unproven(p peer.ID, c claim, missing uint64) {
+	if _, ok := s.withdraw(p, c.height); !ok {
 		return
 	}
-	s.log.Info("dropping a head its peer cannot prove", zap.Stringer("peer", p), zap.Uint64("head", c.height), zap.Uint64("missing", height))
+	s.log.Info("dropping a head its peer cannot prove", zap.Stringer("peer", p), zap.Uint64("head", c.height), zap.Uint64("missing", missing))
 	if c.own {
-		s.accuse(p, FaultUnproven, fmt.Errorf("claimed head %d and has no %d", c.height, height))
+		s.accuse(p, FaultUnproven, fmt.Errorf("claimed head %d and has no %d", c.height, missing))
 	}
+}
+
+// show asks a peer for the head it claims, at its height. A peer that has it keeps
+// its claim: the chain goes that far, though not all of it is to be had there.
+func (s *puller[H]) show(ctx context.Context, p peer.ID, c claim) {
+	if !s.claims.showing(p) {
+		return // under way
+	}
+	s.wg.Go(func() {
+		brief, cancel := s.brief(ctx)
+		defer cancel()
+		a := s.fetch(brief, p, span{from: c.height, to: c.height + 1})
+		s.done(a)
+		s.post(ctx, func() {
+			switch {
+			case len(a.items) == 1:
+				s.claims.shown(p, c.height)
+			case errors.Is(a.err, errNotFound):
+				s.unproven(p, c, c.height)
+			case errors.Is(a.err, errLie):
+				s.lie(p, a.err)
+			default:
+				s.withdraw(p, c.height) // it may be away
+			}
+		})
+	})
 }
 
 // stalled notes that a request failed. A peer that never answers proves nothing.
@@ -112,7 +177,9 @@ func (s *puller[H]) probe(ctx context.Context, p peer.ID, height uint64, why err
 	}
 	s.probing = true
 	s.wg.Go(func() {
-		a := s.fetch(ctx, p, span{from: height, to: height + 1})
+		brief, cancel := s.brief(ctx)
+		defer cancel()
+		a := s.fetch(brief, p, span{from: height, to: height + 1})
 		s.done(a)
 		s.post(ctx, func() {
 			s.probing = false

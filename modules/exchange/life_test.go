@@ -99,13 +99,13 @@ func TestRunLeavesNothing(t *testing.T) {
 	require.NoError(t, err)
 	_, err = s.Write([]byte{4})
 	require.NoError(t, err)
-	eventually(t, func() bool { return len(hx.serve.slots) == 1 }, "not served")
+	eventually(t, func() bool { return hx.serving.streams() == 1 }, "not served")
 	waiting := make(chan struct{})
 	go func() {
 		defer close(waiting)
 		_ = dx.Broadcast(t.Context(), c.Next([]byte("x")).Data)
 	}()
-	eventually(t, func() bool { return len(dx.checks.slots) == 1 }, "not waiting")
+	eventually(t, func() bool { return dx.Status().WaitingBytes > 0 }, "not waiting")
 	stopped := time.Now()
 	cancel()
 	require.NoError(t, <-done)
@@ -176,7 +176,7 @@ func TestParkIsBounded(t *testing.T) {
 	c := testutil.NewChain(chainID)
 	hs := testutil.Headers(c.Blocks(20, 0))
 	var p park[*block.SignedHeader]
-	size := hs[10].Size()
+	size := hs[10].Held()
 	p.init(15, 4*size+size/2)
 	require.False(t, p.put(1, hs[19]), "beyond the window")
 	for _, i := range []int{14, 13, 12, 11} {
@@ -191,7 +191,7 @@ func TestParkIsBounded(t *testing.T) {
 	p.upTo(13)
 	n, bytes := p.size()
 	require.Equal(t, 1, n)
-	require.EqualValues(t, hs[13].Size(), bytes)
+	require.EqualValues(t, hs[13].Held(), bytes)
 }
 
 func TestPeerChoice(t *testing.T) {
@@ -255,16 +255,26 @@ func TestHeadRequestsEnd(t *testing.T) {
 func TestQuiet(t *testing.T) {
 	var q quiet
 	now := clock()
-	require.True(t, q.note(now))
+	seconds := func(n int) time.Time { return now.Add(time.Duration(n) * time.Second) }
+	expect := func(at int, head uint64, over bool, next int) {
+		t.Helper()
+		gotOver, gotNext := q.over(seconds(at), head, 2*time.Second)
+		require.Equal(t, over, gotOver, "at %d", at)
+		require.Equal(t, seconds(next), gotNext, "at %d", at)
+	}
+	expect(0, 1, false, 2)
 	require.False(t, q.note(now.Add(time.Second)))
-	over, at := q.over(now.Add(2*time.Second), 2*time.Second)
-	require.False(t, over)
-	require.Equal(t, now.Add(3*time.Second), at)
-	over, _ = q.over(now.Add(3*time.Second), 2*time.Second)
-	require.True(t, over)
-	over, at = q.over(now.Add(9*time.Second), 2*time.Second)
-	require.False(t, over)
-	require.True(t, at.IsZero())
+	expect(2, 2, false, 3)
+	expect(3, 1, true, 7)
+	expect(6, 1, false, 7)
+	expect(7, 1, true, 15)
+	expect(15, 1, true, 25)
+	expect(25, 1, true, 35)
+	expect(35, 9, true, 37) // the store grew: others hear more
+	require.True(t, q.note(now.Add(36*time.Second)), "the silence is over")
+	require.False(t, q.note(now.Add(36*time.Second)))
+	expect(37, 9, false, 38)
+	expect(38, 9, true, 42)
 }
 
 // The last gossip before a quiet period may get lost.

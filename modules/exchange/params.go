@@ -39,11 +39,14 @@ type HeaderParams struct {
 	Store     header.Store[*block.SignedHeader]
 	Genesis   block.Genesis
 	Proposers Proposers
-	Hint      Hint
-	Now       func() time.Time
-	Config    Config
-	Log       *zap.Logger
-	Tracer    *blocktrace.Tracer
+	// Refuted reports whether execution has refuted a header, which is then not
+	// taken and not blamed on who sends it; nil refutes none.
+	Refuted func(block.Hash) bool
+	Hint    Hint
+	Now     func() time.Time
+	Config  Config
+	Log     *zap.Logger
+	Tracer  *blocktrace.Tracer
 	// Hinted hears of every header that came with a DA hint: where the peer says
 	// that it lies on DA. The header was checked, the hint cannot be. It must neither
 	// block nor call back; nil hears nothing.
@@ -85,7 +88,11 @@ func NewHeaders(p HeaderParams) *Exchange[*block.SignedHeader] {
 		net: p.Network, store: p.Store, cfg: p.Config, hint: p.Hint, now: p.Now, log: p.Log, tracer: p.Tracer,
 		conflicts: p.Conflicts, hinted: p.Hinted, blame: p.Blame, genesis: p.Genesis, kind: block.KindHeader,
 	}, func(now func() time.Time) rules[*block.SignedHeader] {
-		return &headerRules{genesis: p.Genesis, proposers: p.Proposers, now: now}
+		refuted := p.Refuted
+		if refuted == nil {
+			refuted = func(block.Hash) bool { return false }
+		}
+		return &headerRules{genesis: p.Genesis, proposers: p.Proposers, refuted: refuted, now: now}
 	})
 }
 

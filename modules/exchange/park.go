@@ -28,7 +28,7 @@ func (p *park[H]) init(heights, bytes int) {
 func (p *park[H]) put(head uint64, item H) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	height, size := item.Height(), int64(item.Size())
+	height, size := item.Height(), int64(item.Held())
 	if height-head > p.heights || size > p.limit {
 		return false
 	}
@@ -125,7 +125,7 @@ func (p *park[H]) drop(height uint64) {
 	if !ok {
 		return
 	}
-	p.bytes -= int64(item.Size())
+	p.bytes -= int64(item.Held())
 	delete(p.items, height)
 }
 

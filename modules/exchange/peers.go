@@ -15,11 +15,15 @@ type source struct {
 	fails  int       // in a row
 	heard  time.Time // when anything came from it last
 	known  uint64    // highest height it showed
+	speed  float64   // bytes per second of its answers, lately; 0 before the first
 	rest   time.Time // not asked before
 	// lacks and lacksUntil remember what it said it does not have.
 	lacks      uint64
 	lacksUntil time.Time
 	misses     int // such answers in a row
+	// refuted and refutedUntil say that what it has at a height was refuted here.
+	refuted      uint64
+	refutedUntil time.Time
 
 	asked   bool      // a head request is under way or was answered
 	told    bool      // it has answered one
@@ -33,6 +37,8 @@ type peerSet struct {
 	mu  sync.Mutex
 	set map[peer.ID]*source
 	cfg Config
+	// held returns until when a peer is not to be asked for a height; may be nil.
+	held func(p peer.ID, height uint64, now time.Time) time.Time
 }
 
 // A new peer starts with this many requests at once.
@@ -89,10 +95,7 @@ func (ps *peerSet) pick(height uint64, last peer.ID, now time.Time) (id peer.ID,
 	defer ps.mu.Unlock()
 	var best *source
 	for _, s := range ps.set {
-		until := s.rest
-		if height >= s.lacks && s.lacksUntil.After(until) {
-			until = s.lacksUntil
-		}
+		until := ps.until(s, height, now)
 		switch {
 		case until.After(now):
 			at = earlier(at, until)
@@ -108,10 +111,29 @@ func (ps *peerSet) pick(height uint64, last peer.ID, now time.Time) (id peer.ID,
 	return best.id, time.Time{}, true
 }
 
-// before reports whether a peer is a better choice than another: heard lately, not
-// the one asked last, known to have the height, less busy in proportion.
+// until returns when a peer may be asked for a height. The caller holds mu.
+func (ps *peerSet) until(s *source, height uint64, now time.Time) time.Time {
+	at := s.rest
+	if height >= s.lacks && s.lacksUntil.After(at) {
+		at = s.lacksUntil
+	}
+	if height == s.refuted && s.refutedUntil.After(at) {
+		at = s.refutedUntil
+	}
+	if ps.held != nil {
+		if held := ps.held(s.id, height, now); held.After(at) {
+			at = held
+		}
+	}
+	return at
+}
+
+// before reports whether a peer is a better choice than another: with fewer failures
+// in a row, heard lately, not the one asked last, known to have the height, less busy in proportion.
 func (s *source) before(o *source, height uint64, last peer.ID, now time.Time) bool {
 	switch {
+	case s.fails != o.fails:
+		return s.fails < o.fails
 	case s.silent(now) != o.silent(now):
 		return o.silent(now)
 	case (s.id == last) != (o.id == last):
@@ -168,7 +190,23 @@ func (ps *peerSet) done(id peer.ID, o outcome, height uint64, now time.Time) {
 		s.limit = 1
 		s.rest = now.Add(backOff(lieFactor*ps.cfg.RetryMin, lieFactor*ps.cfg.RetryMax, s.fails))
 		s.fails++
+	case outcomeRefuted:
+		s.refuted, s.refutedUntil = height, now.Add(refutedRest)
 	case outcomeDropped:
+	}
+}
+
+// refutedRest is for how long a peer is not asked again for a height at which it has
+// a header that execution refutes. It may come to have another one.
+const refutedRest = time.Minute
+
+// refutedAt keeps a peer from being asked for a height at which it has what
+// execution refutes.
+func (ps *peerSet) refutedAt(id peer.ID, height uint64, now time.Time) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if s, ok := ps.set[id]; ok {
+		s.refuted, s.refutedUntil = height, now.Add(refutedRest)
 	}
 }
 
@@ -193,6 +231,7 @@ const (
 	outcomeMissing
 	outcomeFailed
 	outcomeLie
+	outcomeRefuted // an honest answer that execution here refutes
 	outcomeDropped // by ourselves
 )
 
@@ -236,16 +275,16 @@ func (ps *peerSet) told() []peer.ID {
 	return out
 }
 
-// any returns a peer that may be asked now.
-func (ps *peerSet) any(now time.Time) (peer.ID, bool) {
+// some returns up to n peers that may be asked now, others each time.
+func (ps *peerSet) some(now time.Time, n int) (out []peer.ID) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	for id, s := range ps.set {
-		if !s.rest.After(now) {
-			return id, true
+	for id, s := range ps.set { // in random order
+		if len(out) < n && !s.rest.After(now) {
+			out = append(out, id)
 		}
 	}
-	return "", false
+	return out
 }
 
 // unheard notes that a head request failed. After some time the peer is taken

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -49,16 +50,16 @@ func (s *puller[H]) send(ctx context.Context, c *chunk[H], p peer.ID) {
 	c.flying, c.peer, c.cancel = true, p, cancel
 	s.flying++
 	s.status.inFlight.Add(1)
-	sp := c.span
-	sp.first = c == s.chunks[0]
-	begun := time.Now()
+	c.begun, c.got, c.relieved = time.Now(), new(atomic.Int64), false
+	sp, begun := c.span, c.begun
+	sp.first, sp.got = c == s.chunks[0], c.got
 	s.wg.Go(func() {
 		defer cancel()
 		a := s.fetch(mine, p, sp)
-		if a.err != nil && len(a.items) == 0 && time.Since(begun) >= s.cfg.RequestTimeout {
+		if timedOut(a.err) && time.Since(begun) >= s.cfg.RequestTimeout {
 			a.err = fmt.Errorf("%w: %w", errStalled, a.err)
 		}
-		s.post(ctx, func() { s.received(c, a) })
+		s.post(ctx, func() { s.received(ctx, c, a) })
 		s.done(a)
 	})
 }
@@ -72,10 +73,17 @@ func (s *puller[H]) post(ctx context.Context, f func()) {
 }
 
 // received takes the answer to a chunk's request.
-func (s *puller[H]) received(c *chunk[H], a answer[H]) {
+func (s *puller[H]) received(ctx context.Context, c *chunk[H], a answer[H]) {
 	c.flying = false
 	s.flying--
 	s.status.inFlight.Add(-1)
+	if len(a.items) > 0 {
+		s.peers.sped(c.peer, a.bytes, time.Since(c.begun))
+		s.peers.has(c.peer, c.from+uint64(len(a.items))-1)
+	}
+	if errors.Is(a.err, errUnproven) {
+		s.rules.stop(c.peer, a.bad, time.Now().Add(s.cfg.RetryMax))
+	}
 	o := outcomeOf(c, a)
 	s.peers.done(c.peer, o, c.from, time.Now())
 	switch o {
@@ -84,13 +92,11 @@ func (s *puller[H]) received(c *chunk[H], a answer[H]) {
 	case outcomeMissing:
 		s.counts.notFound.Add(1)
 		s.misses++
-		s.refuted(c.peer, c.from)
+		s.refuted(ctx, c.peer, c.from)
 		s.giveUp(c)
 	case outcomeFailed:
 		s.stalled(c.peer, c.from, a.err)
-	case outcomeGood:
-		s.peers.has(c.peer, c.from+uint64(len(a.items))-1)
-	case outcomeDropped:
+	case outcomeGood, outcomeDropped, outcomeRefuted:
 	}
 	if a.err != nil && !c.gone {
 		s.status.fail(a.err)
@@ -105,9 +111,9 @@ func (s *puller[H]) received(c *chunk[H], a answer[H]) {
 	s.pass(a.items, c.peer)
 	s.counts.fetched.Add(uint64(len(a.items)))
 	s.counts.fetchedSize.Add(uint64(a.bytes)) //nolint:gosec // not negative
-	s.average += (a.bytes/int64(len(a.items)) - s.average) / 4
-	c.items, c.bytes, c.done, c.source = a.items, a.bytes, true, a.span
-	s.status.queued.Add(a.bytes)
+	s.average += (a.held/int64(len(a.items)) - s.average) / 4
+	c.items, c.bytes, c.done, c.source = a.items, a.held, true, a.span
+	s.status.queued.Add(a.held)
 	s.split(c, c.from+uint64(len(a.items)))
 }
 
@@ -139,8 +145,12 @@ func (s *puller[H]) giveUp(c *chunk[H]) {
 	if _, follows := s.rules.target(); follows || s.misses < patience*max(s.peers.count(), 1) || len(s.chunks) == 0 || s.chunks[0] != c {
 		return
 	}
+	if s.goal() < s.next() { // nobody whom the proposer vouches for said that there is more
+		s.chargeVague(s.claims.clear(true), time.Now())
+		return
+	}
 	s.log.Warn("dropping a head nobody can prove", zap.Uint64("target", s.target()), zap.Uint64("head", s.store.Height()))
-	s.claims.clear()
+	s.chargeVague(s.claims.clear(false), time.Now()) // but for those that were shown
 	s.park.clear()
 }
 
@@ -236,8 +246,12 @@ func (s *puller[H]) judge(ctx context.Context, err error, bad []H) error {
 	}
 	p := s.chunks[0].peer
 	s.status.fail(err)
+	if errors.Is(err, errRefuted) { // since it was fetched
+		s.peers.refutedAt(p, bad[0].Height(), time.Now())
+		return nil
+	}
 	if errors.Is(err, errUnproven) {
-		s.rules.stop(bad[0], time.Now().Add(s.cfg.RetryMax))
+		s.rules.stop(p, bad[0], time.Now().Add(s.cfg.RetryMax))
 		return nil
 	}
 	if _, ok := errors.AsType[*block.Conflict[H]](err); ok {

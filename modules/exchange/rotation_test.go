@@ -144,3 +144,25 @@ func TestParkedHeaderOfReplacedProposer(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, acceptNew, v)
 }
+
+// A header that execution has refuted is not taken from peers, by gossip or range, nor
+// relayed; nobody is blamed for it, and the chain is taken up to it.
+func TestRefutedHeaderIsNotTakenFromPeers(t *testing.T) {
+	c := testutil.NewChain(chainID)
+	bs := c.Blocks(6, 1)
+	wrong := bs[3].Header
+	server := newHeaderNode(t, c, bs)
+	n := newHeaderNode(t, c, bs[:1], func(p *HeaderParams) {
+		quick(&p.Config)
+		p.Refuted = func(h block.Hash) bool { return h == wrong.Digest() }
+	})
+	connect(t, n.machine, server.machine)
+	n.store.reaches(t, 3)
+	v, err := n.ex.place(t.Context(), wrong, "")
+	require.ErrorIs(t, err, errRefuted)
+	require.Equal(t, ignoreRefuted, v)
+	require.Never(t, func() bool { return n.store.Height() > 3 }, 300*time.Millisecond, 10*time.Millisecond)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	require.Empty(t, n.blamed)
+}

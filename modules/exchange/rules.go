@@ -3,7 +3,10 @@ package exchange
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tandem-node/tandem/modules/block"
 )
@@ -14,6 +17,7 @@ var (
 	errNoHeader = errors.New("its header is not known")
 	errFar      = errors.New("too far ahead")
 	errFull     = errors.New("no room for more answers")
+	errRefuted  = errors.New("execution here refutes it")
 )
 
 // span is a run of heights that is fetched, or made from headers, as one.
@@ -22,12 +26,15 @@ type span struct {
 	heads    []*block.SignedHeader // data only: the headers of the heights
 	synth    bool                  // made from heads, not fetched
 	first    bool                  // it comes next: there is always room for it
+	got      *atomic.Int64         // counts the bytes of the answer as they come; may be nil
 }
 
 // rules is where headers and data differ.
 type rules[H Item[H]] interface {
 	// decode reads a body as it came from the wire.
 	decode(b []byte) (H, error)
+	// weight returns what a body takes in memory once it is decoded.
+	weight(b []byte) int
 	// same reports whether two items are interchangeable on the wire.
 	same(a, b H) bool
 	// vet checks what can be checked of a gossiped item before it may wait.
@@ -59,12 +66,17 @@ type rules[H Item[H]] interface {
 	hint(item H) uint64
 	// hinted returns the item with this DA hint and no other.
 	hinted(item H, hint uint64) H
-	// stop says that an item cannot be judged now: nothing from it on is planned
-	// until that may have changed, or the time has come to ask others.
-	stop(item H, until time.Time)
+	// stop says that an item of a peer cannot be judged now: the peer is not asked for
+	// it, nor for what is above, until that may have changed or the time has come.
+	stop(p peer.ID, item H, until time.Time)
+	// held returns until when stop keeps a peer from being asked for a height; zero
+	// when it does not. It must not block.
+	held(p peer.ID, height uint64, now time.Time) time.Time
 	// stopped returns when what stop was called for may be over; nil and zero when
 	// nothing is held back.
 	stopped() (<-chan struct{}, time.Time)
+	// passed returns, once, what stop was called for below a height.
+	passed(next uint64) []wall
 	// target returns the height to reach, or false when claims decide it.
 	target() (uint64, bool)
 }
@@ -72,5 +84,6 @@ type rules[H Item[H]] interface {
 // innocent reports whether err says nothing bad about who sent the item.
 func innocent(err error) bool {
 	return errors.Is(err, errUnproven) || errors.Is(err, errFull) || errors.Is(err, errNoHeader) || errors.Is(err, errFar) ||
+		errors.Is(err, errRefuted) ||
 		errors.Is(err, block.ErrFutureTime) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -151,13 +151,13 @@ func TestServerByteCap(t *testing.T) {
 	b.store.reaches(t, 64)
 }
 
-// Streams that are opened and left alone hold their slots only so long, and no
-// more than their share.
+// Streams that are opened and left alone are as many as a peer's share, take no
+// slot, and end.
 func TestServerConcurrency(t *testing.T) {
 	c := testutil.NewChain(chainID)
 	bs := c.Blocks(10, 0)
 	n := newHeaderNode(t, c, bs, func(p *HeaderParams) {
-		p.Config.Serve, p.Config.ServePeer = 3, 2
+		p.Config.Serve, p.Config.ServePeer = 1, 2
 	})
 	slow, other := newMachine(t), newMachine(t)
 	connect(t, slow, n.machine)
@@ -170,7 +170,8 @@ func TestServerConcurrency(t *testing.T) {
 		require.NoError(t, err)
 		held = append(held, s)
 	}
-	eventually(t, func() bool { return len(n.ex.serve.slots) == 2 }, "not held")
+	eventually(t, func() bool { return n.ex.serving.streams() == 2 }, "not held")
+	require.Zero(t, n.ex.serving.slotsTaken())
 	_, _, ok := raw(t, slow, n, request{amount: 1}.appendFrame(nil))
 	require.False(t, ok, "over its share")
 	_, _, ok = raw(t, other, n, request{amount: 1}.appendFrame(nil))
@@ -178,7 +179,7 @@ func TestServerConcurrency(t *testing.T) {
 	for _, s := range held {
 		_ = s.Reset()
 	}
-	eventually(t, func() bool { return len(n.ex.serve.slots) == 0 }, "still held")
+	eventually(t, func() bool { return n.ex.serving.streams() == 0 }, "still held")
 	_, _, ok = raw(t, slow, n, request{amount: 1}.appendFrame(nil))
 	require.True(t, ok)
 }
@@ -195,4 +196,60 @@ func TestServerDeadline(t *testing.T) {
 	_, err = s.Read(make([]byte, 1))
 	require.ErrorIs(t, err, network.ErrReset)
 	eventually(t, func() bool { return n.ex.Stats().Refused == 1 }, "not counted")
+}
+
+// Strangers hold as many streams as they get, in every way that costs them nothing.
+// Streams without a whole request hold no slot; answers that are not read lose theirs.
+// A catch-up goes on beside them, from a server with few slots, and nobody blames it.
+// How long it takes is measured by testutil/bench.
+func TestTorture_SilentStreamsDoNotHoldUpCatchUp(t *testing.T) {
+	const slots, blocks, strangers = 4, 3000, 3
+	c := testutil.NewChain(chainID)
+	bs := c.Blocks(blocks, 0)
+	for name, tc := range map[string]struct {
+		attack func(p *machine, n *headerNode)
+		held   bool // the streams stay, each without a slot
+	}{
+		"silent": {func(p *machine, n *headerNode) { openTo(t, p, n) }, false},
+		"half a request": {func(p *machine, n *headerNode) {
+			_, _ = openTo(t, p, n).Write([]byte{4})
+		}, true},
+		"reset": {func(p *machine, n *headerNode) {
+			s := openTo(t, p, n)
+			_, _ = s.Write([]byte{4})
+			_ = s.Reset()
+		}, false},
+		"not read": {func(p *machine, n *headerNode) {
+			_, _ = openTo(t, p, n).Write(request{origin: 1, amount: maxItems}.appendFrame(nil))
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newHeaderNode(t, c, bs, func(p *HeaderParams) { p.Config.Serve, p.Config.ServePeer = slots, slots })
+			for range strangers {
+				p := newMachine(t)
+				connect(t, p, n.machine)
+				for range 2 * slots {
+					tc.attack(p, n)
+				}
+			}
+			if tc.held {
+				eventually(t, func() bool { return n.ex.serving.streams() == strangers*slots }, "not held")
+				require.Zero(t, n.ex.serving.slotsTaken())
+			}
+			b := newHeaderNode(t, c, nil, func(p *HeaderParams) { p.Config.RequestTimeout = Default().RequestTimeout })
+			connect(t, b.machine, n.machine)
+			b.store.reaches(t, blocks)
+			require.NoError(t, b.blames(n.host.ID()))
+			eventually(t, func() bool { return n.ex.serving.slotsTaken() == 0 }, "slots are held after the catch-up")
+		})
+	}
+}
+
+// openTo opens a stream of the range protocol.
+func openTo(t *testing.T, from *machine, to *headerNode) network.Stream {
+	t.Helper()
+	s, err := from.host.NewStream(t.Context(), to.host.ID(), to.ex.Protocol())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = s.Reset() })
+	return s
 }

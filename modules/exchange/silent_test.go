@@ -38,3 +38,27 @@ func TestSilentPeersAreAskedLast(t *testing.T) {
 		require.EqualValues(t, "dead", ask())
 	})
 }
+
+// A peer that answers for heads and fails ranges is heard all the time. It is asked
+// for ranges when nobody better is there.
+func TestFailingPeersAreAskedLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ps peerSet
+		ps.init(Default())
+		ps.add("failing")
+		ps.add("good")
+		for range 20 {
+			ps.done("failing", outcomeFailed, 1, time.Now())
+			time.Sleep(time.Minute) // it may be asked again
+			ps.has("failing", 100)
+			id, _, ok := ps.pick(1, "good", time.Now())
+			require.True(t, ok)
+			require.EqualValues(t, "good", id)
+			ps.done(id, outcomeDropped, 1, time.Now())
+		}
+		ps.remove("good")
+		id, _, ok := ps.pick(1, "", time.Now())
+		require.True(t, ok)
+		require.EqualValues(t, "failing", id)
+	})
+}

@@ -87,6 +87,10 @@ const (
 	ignoreOld
 	ignoreFuture
 	ignoreUnproven
+	ignoreRefuted
+	ignoreForm
+	ignoreAgain
+	ignoreHint
 	ignoreNoHeader
 	ignoreConflict
 	ignoreFork
@@ -102,7 +106,8 @@ func (v verdict) String() string {
 	return [verdicts]string{
 		"accept_new", "accept_known", "accept_ahead", "ignore_busy", "ignore_stopped", "ignore_far", "ignore_ahead",
 		"ignore_crowded", "ignore_old",
-		"ignore_future", "ignore_unproven", "ignore_no_header", "ignore_conflict", "ignore_fork", "ignore_store",
+		"ignore_future", "ignore_unproven", "ignore_refuted", "ignore_form", "ignore_again", "ignore_hint", "ignore_no_header", "ignore_conflict",
+		"ignore_fork", "ignore_store",
 		"reject_decode", "reject_invalid", "reject_link",
 	}[v]
 }
@@ -122,9 +127,9 @@ func (e *Exchange[H]) Status() Status {
 	s := Status{
 		Head: e.store.Height(), Peers: e.peers.count(),
 		InFlight: int(e.status.inFlight.Load()), QueuedBytes: e.status.queued.Load() + e.status.reading.Load(),
-		WaitingBytes: e.quarantine.size(), CheckedBytes: e.gossip.size(), ServingBytes: e.giving.size(),
+		WaitingBytes: e.quarantine.size(), CheckedBytes: e.gossip.size(), ServingBytes: e.serving.size(),
 	}
-	s.Target = max(s.Head, e.target())
+	s.Target = max(s.Head, e.goal())
 	e.status.mu.Lock()
 	s.LastErr, s.LastProgress = e.status.lastErr, e.status.progress
 	e.status.mu.Unlock()

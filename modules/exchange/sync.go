@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/event"
@@ -13,6 +14,8 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/modules/block"
 )
 
 // puller fills the store up to the target. All of it belongs to Run's
@@ -27,6 +30,7 @@ type puller[H Item[H]] struct {
 	open    time.Time   // since when the gap is open or has not shrunk
 	last    uint64      // head at the last round
 	hold    time.Time   // the store failed: not before
+	warned  time.Time   // when a failure of the store was last logged
 	misses  int         // answers "not found" in a row without progress
 
 	probing  bool        // a probe is under way
@@ -45,7 +49,13 @@ type chunk[H Item[H]] struct {
 	done   bool
 	gone   bool // no longer wanted
 	cancel context.CancelFunc
-	source trace.SpanContext // of the request that brought the items
+	begun  time.Time     // of the request
+	got    *atomic.Int64 // bytes of its answer
+	// relieved says that the request was ended for the sake of a faster peer, cuts how
+	// often that was done before anything came.
+	relieved bool
+	cuts     int
+	source   trace.SpanContext // of the request that brought the items
 }
 
 // peerEvents is how many peer events may wait while the store is busy; when they
@@ -131,6 +141,7 @@ func (s *puller[H]) peerEvent(ev any) {
 		if ev.Connectedness != network.Connected && ev.Connectedness != network.Limited {
 			s.peers.remove(ev.Peer)
 			s.claims.withdraw(ev.Peer, 0)
+			s.noise.forget(ev.Peer)
 		} else {
 			s.meet(ev.Peer)
 		}
@@ -156,7 +167,7 @@ func (s *puller[H]) meet(p peer.ID) {
 // when only an event can help.
 func (s *puller[H]) round(ctx context.Context) time.Time {
 	now := time.Now()
-	at := s.askHeads(ctx, now)
+	at := earlier(s.askHeads(ctx, now), s.doubtVague(now))
 	if now.Before(s.hold) {
 		return earlier(at, s.hold)
 	}
@@ -177,6 +188,9 @@ func (s *puller[H]) round(ctx context.Context) time.Time {
 		s.last = next
 		return at
 	}
+	if next != s.last {
+		s.settleWalls(ctx, next)
+	}
 	if next != s.last || s.open.IsZero() {
 		s.last, s.open, s.misses = next, now, 0
 	}
@@ -186,8 +200,25 @@ func (s *puller[H]) round(ctx context.Context) time.Time {
 	if len(s.chunks) > 0 && s.chunks[0].done {
 		return now // made from headers: append at once
 	}
+	at = earlier(at, s.relieve(now))
 	return earlier(at, s.dispatch(ctx, next, now))
 }
+
+// settleWalls blames the peers that sent another header, of a proposer nobody named,
+// than the one that is stored now.
+func (s *puller[H]) settleWalls(ctx context.Context, next uint64) {
+	for _, w := range s.rules.passed(next) {
+		have, err := s.at(ctx, w.height)
+		if err == nil && have.Digest() != w.digest {
+			s.lie(w.peer, &block.Violation{
+				Rule: block.ErrUnexpectedProposer, Height: w.height, Got: fmt.Sprintf("%X", w.proposer), Want: "the one whose header is stored",
+			})
+		}
+	}
+}
+
+// warnEvery is how often a store that fails again and again is logged.
+const warnEvery = time.Minute
 
 // failed holds the work off for a while after the store failed.
 func (s *puller[H]) failed(ctx context.Context, err error, now time.Time) time.Time {
@@ -195,7 +226,10 @@ func (s *puller[H]) failed(ctx context.Context, err error, now time.Time) time.T
 		return time.Time{}
 	}
 	s.status.fail(err)
-	s.log.Warn("sync step failed, trying again", zap.Error(err))
+	if s.warned.IsZero() || now.Sub(s.warned) >= warnEvery {
+		s.warned = now
+		s.log.Warn("sync step failed, trying again", zap.Error(err))
+	}
 	s.hold = now.Add(s.cfg.RetryMin)
 	return s.hold
 }
@@ -284,9 +318,13 @@ func outcomeOf[H Item[H]](c *chunk[H], a answer[H]) outcome {
 	switch {
 	case errors.Is(a.err, errLie):
 		return outcomeLie
+	case c.relieved, errors.Is(a.err, errStalled):
+		return outcomeFailed // even with items: it could go on like that for ever
 	case len(a.items) > 0:
 		return outcomeGood
-	case c.gone, errors.Is(a.err, context.Canceled), errors.Is(a.err, errFull):
+	case errors.Is(a.err, errRefuted):
+		return outcomeRefuted
+	case c.gone, errors.Is(a.err, context.Canceled), errors.Is(a.err, errFull), errors.Is(a.err, errUnproven):
 		return outcomeDropped
 	case errors.Is(a.err, errNotFound):
 		return outcomeMissing

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/modules/leveldb"
 )
 
 // Names of the executors that ship with the node.
@@ -17,22 +19,28 @@ const (
 )
 
 // New returns the executor cfg names. State goes to the directory dir once the
-// executor is opened; see [Lifecycle].
-func New(cfg Config, dir string, log *zap.Logger) (Executor, error) {
+// executor is opened; see [Lifecycle]. The options are for its database.
+func New(cfg Config, dir string, log *zap.Logger, opts ...leveldb.Option) (Executor, error) {
 	build, ok := builtins()[cfg.Name]
 	if !ok {
 		return nil, fmt.Errorf("unknown executor %q, want one of %s", cfg.Name, strings.Join(Names(), ", "))
 	}
-	return build(cfg, dir, log), nil
+	return build(cfg, dir, log, opts), nil
 }
 
 // Names returns the executors New knows, sorted.
 func Names() []string { return slices.Sorted(maps.Keys(builtins())) }
 
-func builtins() map[string]func(Config, string, *zap.Logger) Executor {
-	return map[string]func(Config, string, *zap.Logger) Executor{
-		NameKV:       func(c Config, dir string, log *zap.Logger) Executor { return NewKV(c, dir, log) },
-		NameEvolveKV: func(c Config, dir string, log *zap.Logger) Executor { return NewEvolveKV(c, dir, log) },
-		NameNoop:     func(c Config, _ string, log *zap.Logger) Executor { return NewNoop(c, log) },
+type builder func(cfg Config, dir string, log *zap.Logger, opts []leveldb.Option) Executor
+
+func builtins() map[string]builder {
+	return map[string]builder{
+		NameKV: func(c Config, dir string, log *zap.Logger, opts []leveldb.Option) Executor {
+			return NewKV(c, dir, log, opts...)
+		},
+		NameEvolveKV: func(c Config, dir string, log *zap.Logger, opts []leveldb.Option) Executor {
+			return NewEvolveKV(c, dir, log, opts...)
+		},
+		NameNoop: func(c Config, _ string, log *zap.Logger, _ []leveldb.Option) Executor { return NewNoop(c, log) },
 	}
 }

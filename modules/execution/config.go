@@ -22,7 +22,7 @@ type Config struct {
 
 // MempoolConfig bounds the waiting transactions.
 type MempoolConfig struct {
-	MaxBytes   int `koanf:"max_bytes"`    // all waiting transactions together
+	MaxBytes   int `koanf:"max_bytes"`    // all waiting transactions together, as they lie in memory
 	MaxTxs     int `koanf:"max_txs"`      // number of waiting transactions
 	MaxTxBytes int `koanf:"max_tx_bytes"` // one transaction
 }
@@ -34,7 +34,7 @@ func Default() Config {
 		KeepVersions: 256,
 		KeepUnfinal:  10_000,
 		CacheBytes:   64 << 20,
-		Mempool:      MempoolConfig{MaxBytes: 64 << 20, MaxTxs: 200_000, MaxTxBytes: 1 << 20},
+		Mempool:      MempoolConfig{MaxBytes: 64 << 20, MaxTxs: 200_000, MaxTxBytes: 4_500_000},
 	}
 }
 
@@ -53,7 +53,7 @@ func (c Config) Validate() error {
 		{"keep_versions", c.KeepVersions, minKeep},
 		{"cache_bytes", c.CacheBytes, 1 << 20},
 		{"mempool.max_tx_bytes", c.Mempool.MaxTxBytes, 1},
-		{"mempool.max_bytes", c.Mempool.MaxBytes, c.Mempool.MaxTxBytes},
+		{"mempool.max_bytes", c.Mempool.MaxBytes, c.Mempool.MaxTxBytes + txOverhead},
 		{"mempool.max_txs", c.Mempool.MaxTxs, 1},
 	} {
 		if b.have < b.min {

@@ -8,6 +8,9 @@ import (
 	"go.uber.org/fx/fxtest"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
+
+	"github.com/tandem-node/tandem/modules/leveldb"
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 func TestConfig(t *testing.T) {
@@ -19,7 +22,7 @@ func TestConfig(t *testing.T) {
 		`cache_bytes is 0, want at least 1048576`:               func(c *Config) { c.CacheBytes = 0 },
 		`mempool.max_tx_bytes is 0, want at least 1`:            func(c *Config) { c.Mempool.MaxTxBytes = 0 },
 		`mempool.max_txs is 0, want at least 1`:                 func(c *Config) { c.Mempool.MaxTxs = 0 },
-		`mempool.max_bytes is 5, want at least 1048576`:         func(c *Config) { c.Mempool.MaxBytes = 5 },
+		`mempool.max_bytes is 5, want at least 4500144`:         func(c *Config) { c.Mempool.MaxBytes = 5 },
 	} {
 		c := Default()
 		change(&c)
@@ -33,7 +36,7 @@ func TestModule(t *testing.T) {
 	dir := t.TempDir()
 	for range 2 { // the second one opens what the first one closed
 		var exec Executor
-		app := fxtest.New(t, Module(), fx.Supply(Default(), Dir(dir), zaptest.NewLogger(t)), fx.Populate(&exec), fx.NopLogger)
+		app := fxtest.New(t, Module(), fx.Supply(Default(), Dir(dir), zaptest.NewLogger(t), leveldb.Default()), leveldb.Module(), fx.Provide(problems.New), fx.Populate(&exec), fx.NopLogger)
 		app.RequireStart()
 		_, err := exec.InitChain(t.Context(), testGenesis(1))
 		require.NoError(t, err)

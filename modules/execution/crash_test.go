@@ -34,6 +34,15 @@ func crashBlock(height uint64) block.Execution {
 	return e
 }
 
+// lastWriting returns the last height up to a given one whose block writes. What
+// comes after it is only counted in memory.
+func lastWriting(height uint64) uint64 {
+	for height > 0 && len(crashBlock(height).Txs) == 0 {
+		height--
+	}
+	return height
+}
+
 // TestCrashChild is the process that gets killed.
 func TestCrashChild(t *testing.T) {
 	dir, name := os.Getenv(crashDirEnv), os.Getenv(crashNameEnv)
@@ -97,7 +106,7 @@ func TestCrash(t *testing.T) {
 					roots = append(roots, res.StateRoot)
 				}
 				require.Equal(t, roots[info.Height], info.Root, "round %d: state at height %d", round, info.Height)
-				require.GreaterOrEqual(t, info.Height+1, reported, "round %d: more than an empty block is lost", round)
+				require.GreaterOrEqual(t, info.Height, lastWriting(reported), "round %d: more than blocks without writes are lost", round)
 				require.NoError(t, k.(Lifecycle).Close())
 			}
 		})

@@ -2,9 +2,10 @@
 // runs on it, and holds the applications that ship with the node.
 //
 // An application implements [Executor], four methods, and as many of the
-// optional interfaces ([HeightProvider], [FinalProvider], [Rollbacker],
-// [InfoProvider], [Submitter], [TxNotifier], [TxFilter], [HTTPProvider],
-// [Lifecycle]) as it can keep; the node finds them by type assertion. The package executiontest checks any
+// optional interfaces ([HeightProvider], [FinalProvider], [RootProvider],
+// [Rollbacker], [Keeper], [Resetter], [InfoProvider], [Submitter], [TxNotifier],
+// [TxFilter], [HTTPProvider], [Lifecycle]) as it can keep; the node finds them by
+// type assertion. The package executiontest checks any
 // implementation against this contract:
 //
 //   - Deterministic. The root depends on the genesis and the blocks so far, not
@@ -21,7 +22,12 @@
 //     it was told.
 //   - A prefix survives. After a crash the state is that of some executed height,
 //     never something between two. It need not be the last one when the
-//     application implements [HeightProvider]: the node replays the rest.
+//     application implements [HeightProvider]: the node replays the rest. A rollback
+//     and a reset survive a power cut: what comes after them may be another chain.
+//   - More survives. After a power cut the application may have executed more than
+//     the node remembers, and is asked to roll back. A [Keeper] keeps the states
+//     that may be asked for then; one that cannot roll back but is a [Resetter]
+//     starts over.
 //
 // Two applications are kept on disk: "kv", a key-value store with a 32-byte
 // authenticated root, and "evolve-kv", byte-compatible with the test application

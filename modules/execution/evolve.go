@@ -49,6 +49,7 @@ type EvolveKV struct {
 	undo   []uint64              // heights that can be undone, ascending
 	all    concatenation         // the root
 	last   map[string]evolveLast // by the key as transactions name it
+	keep   keep
 }
 
 // evolveLast is the newest entry of a key.
@@ -58,15 +59,15 @@ type evolveLast struct {
 }
 
 // NewEvolveKV returns a store in the directory dir. Open opens it.
-func NewEvolveKV(cfg Config, dir string, log *zap.Logger) *EvolveKV {
-	return &EvolveKV{frontend: newFrontend(cfg, log), cfg: cfg, db: newDatabase(dir)}
+func NewEvolveKV(cfg Config, dir string, log *zap.Logger, opts ...leveldb.Option) *EvolveKV {
+	return &EvolveKV{frontend: newFrontend(cfg, log), cfg: cfg, db: newDatabase(dir, opts)}
 }
 
 // Open opens the database and reads all of it: the root covers all of it.
 func (k *EvolveKV) Open(context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err := k.db.Open(); err != nil {
+	if err := k.db.open(); err != nil {
 		return err
 	}
 	if err := k.load(); err != nil {
@@ -229,6 +230,29 @@ func (k *EvolveKV) FinalHeight(context.Context) (uint64, error) {
 	return k.pos.final, nil
 }
 
+// StateRoot returns the root after the last executed block.
+func (k *EvolveKV) StateRoot(context.Context) ([]byte, error) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.chain == nil {
+		return nil, ErrNotInitialized
+	}
+	return k.all.text, nil
+}
+
+// KeepFrom bounds what is pruned; see [Keeper].
+func (k *EvolveKV) KeepFrom(height uint64) { k.keep.from(height) }
+
+// Reset removes all state; see [Resetter].
+func (k *EvolveKV) Reset(context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.loaded {
+		return ErrNotOpen
+	}
+	return errors.Join(k.db.reset(), k.load())
+}
+
 // Info returns the current height and root.
 func (k *EvolveKV) Info(context.Context) (Info, error) {
 	k.mu.RLock()
@@ -237,7 +261,7 @@ func (k *EvolveKV) Info(context.Context) (Info, error) {
 }
 
 // Handler serves /tx, /kv, /store and /stats as ev-node does.
-func (k *EvolveKV) Handler() http.Handler { return newHandler(&k.frontend, k, 0) }
+func (k *EvolveKV) Handler() http.Handler { return newHandler(&k.frontend, k, k, 0) }
 
 // evolveKey is where a transaction's key lies in the database. A key with ".."
 // may reach into another height, but not out of heightPrefix.

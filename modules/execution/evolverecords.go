@@ -66,7 +66,7 @@ func (k *EvolveKV) load() error {
 		err = k.loadUndo()
 	}
 	if err != nil {
-		return fmt.Errorf("load execution state %s: %w", k.db.Path(), err)
+		return k.db.unreadable(err)
 	}
 	k.loaded = true
 	return nil
@@ -163,7 +163,7 @@ func (k *EvolveKV) putUndo(b *leveldb.Batch, height uint64, entries []kvEntry) e
 func (k *EvolveKV) pruneUndo(b *leveldb.Batch, undo []uint64) (rest []uint64, oldest uint64) {
 	oldest = k.pos.oldest
 	for range pruneStep {
-		if n := len(undo); n <= k.cfg.KeepVersions || (undo[0] > k.pos.final && n <= k.cfg.KeepUnfinal) {
+		if n := len(undo); n <= k.cfg.KeepVersions || (undo[0] > min(k.pos.final, k.keep.lowest()) && n <= k.cfg.KeepUnfinal) {
 			break
 		}
 		b.Delete(undoKey(undo[0]))
@@ -206,7 +206,8 @@ func (k *EvolveKV) rollback(height uint64) error {
 		}
 	}
 	unchanged := n == len(k.undo)
-	if err := k.commit(b, pos, false); err != nil || unchanged {
+	// What is executed next may be another chain: the rollback must not be lost alone.
+	if err := k.commit(b, pos, true); err != nil || unchanged {
 		return err
 	}
 	return k.load()

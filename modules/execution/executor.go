@@ -28,7 +28,10 @@ type Executor interface {
 	// the genesis' initial height. The transactions are read only and may be kept
 	// only as copies; the returned root must not change afterwards. An error stops
 	// the block, not the chain: the node calls again, or stops when the error says
-	// that it is permanent (a method Permanent() bool).
+	// that it is permanent (a method Permanent() bool). One that wraps
+	// block.ErrRefusedData says that the transactions break the rules of the chain and
+	// always will: the block becomes evidence against its proposer, the node keeps it
+	// out and goes on serving. A panic of one block ends the node once.
 	ExecuteTxs(ctx context.Context, e block.Execution) (block.ExecResult, error)
 
 	// SetFinal says that the block at height can no longer be rolled back. It is
@@ -63,6 +66,28 @@ type Rollbacker interface {
 	Rollback(ctx context.Context, height uint64) error
 }
 
+// RootProvider is implemented by executors that know their state root. The node
+// compares it at start with the one it has.
+type RootProvider interface {
+	// StateRoot returns the root after the last executed block.
+	StateRoot(ctx context.Context) ([]byte, error)
+}
+
+// Keeper is implemented by executors that drop old states.
+type Keeper interface {
+	// KeepFrom says that the state after the block at height may still be asked for
+	// by Rollback, as those of later blocks. It is called after every few blocks and
+	// returns at once. Before the first call there is no such state.
+	KeepFrom(height uint64)
+}
+
+// Resetter is implemented by executors that can start over.
+type Resetter interface {
+	// Reset removes all state, on the disk when it returns. InitChain follows, and
+	// then all blocks again.
+	Reset(ctx context.Context) error
+}
+
 // InfoProvider is implemented by executors that describe themselves.
 type InfoProvider interface {
 	Info(ctx context.Context) (Info, error)
@@ -83,6 +108,14 @@ type Submitter interface {
 	// Submit queues a transaction for a later block. The bytes are copied. It never
 	// blocks: what does not fit is refused with one of the Err values below.
 	Submit(ctx context.Context, tx []byte) error
+}
+
+// TxLimiter is implemented by executors that can refuse transactions which fit no
+// block now, although they may later.
+type TxLimiter interface {
+	// LimitTxs makes Submit refuse transactions of more bytes than most returns; 0 is
+	// no limit. most is called for every transaction.
+	LimitTxs(most func() int)
 }
 
 // TxNotifier is implemented by executors that say when transactions wait.
@@ -132,6 +165,8 @@ var (
 	ErrMempoolFull = errors.New("mempool is full")
 	// ErrDuplicateTx refuses a transaction that is queued already.
 	ErrDuplicateTx = errors.New("transaction is queued already")
+	// ErrNoWrite refuses a transaction that would have no effect in a block.
+	ErrNoWrite = errors.New("transaction would have no effect")
 	// ErrNotOpen says that the state was not loaded, or is closed.
 	ErrNotOpen = errors.New("executor is not open")
 	// ErrNotInitialized says that InitChain was not called on this state.
@@ -191,7 +226,7 @@ type GenesisError struct {
 
 // Error names both genesis hashes.
 func (e *GenesisError) Error() string {
-	return fmt.Sprintf("execution state belongs to the chain with genesis %s, this node's genesis is %s", e.Have.Short(), e.Want.Short())
+	return fmt.Sprintf("execution state belongs to the chain with genesis %s, this node's genesis is %s; 'tandem repair' removes it", e.Have.Short(), e.Want.Short())
 }
 
 // Permanent reports that trying again is useless.

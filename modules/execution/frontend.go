@@ -28,10 +28,13 @@ func (f *frontend) Submit(_ context.Context, tx []byte) error {
 	return nil
 }
 
+// LimitTxs bounds the transactions that Submit takes; see [TxLimiter].
+func (f *frontend) LimitTxs(most func() int) { f.pool.Limit(most) }
+
 // TxsAvailable returns a channel that holds a value while transactions wait.
 func (f *frontend) TxsAvailable() <-chan struct{} { return f.pool.Available() }
 
-// Waiting returns how many transactions the mempool holds, and their bytes.
+// Waiting returns how many transactions the mempool holds, and the bytes they take.
 func (f *frontend) Waiting() (txs, bytes int) { return f.pool.Len() }
 
 // GetTxs takes transactions from the mempool; see [Executor].

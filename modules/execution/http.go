@@ -35,12 +35,13 @@ type stats struct {
 // (evolve-wire §4.2).
 type api struct {
 	front *frontend
+	pool  Submitter
 	state stateReader
 	page  int // entries of /store, 0 for all
 }
 
-func newHandler(front *frontend, state stateReader, page int) http.Handler {
-	a := &api{front: front, state: state, page: page}
+func newHandler(front *frontend, pool Submitter, state stateReader, page int) http.Handler {
+	a := &api{front: front, pool: pool, state: state, page: page}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/tx", only(http.MethodPost, a.submit))
 	mux.HandleFunc("/kv", only(http.MethodGet, a.get))
@@ -61,7 +62,7 @@ func only(method string, next http.HandlerFunc) http.HandlerFunc {
 }
 
 func (a *api) submit(w http.ResponseWriter, r *http.Request) {
-	limit := a.front.pool.cfg.MaxTxBytes
+	limit := a.front.pool.Largest()
 	tx, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(limit)))
 	if err != nil {
 		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
@@ -71,7 +72,7 @@ func (a *api) submit(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Failed to read request body", http.StatusBadRequest)
 		return
 	}
-	switch err := a.front.Submit(r.Context(), tx); {
+	switch err := a.pool.Submit(r.Context(), tx); {
 	case errors.Is(err, ErrEmptyTx):
 		http.Error(w, "Empty transaction", http.StatusBadRequest)
 	case errors.Is(err, ErrMempoolFull):

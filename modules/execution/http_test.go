@@ -30,7 +30,7 @@ func (c httpCase) check(t *testing.T, h http.Handler) {
 
 func TestHTTP(t *testing.T) {
 	cfg := Default()
-	cfg.Mempool = MempoolConfig{MaxBytes: 20, MaxTxs: 100, MaxTxBytes: 10}
+	cfg.Mempool = MempoolConfig{MaxBytes: 2*txOverhead + 20, MaxTxs: 100, MaxTxBytes: 10}
 	kv, evolve := initKV(t, cfg), openEvolve(t, t.TempDir(), cfg)
 	_, err := evolve.InitChain(t.Context(), testGenesis(1))
 	require.NoError(t, err)
@@ -46,7 +46,7 @@ func TestHTTP(t *testing.T) {
 				{"POST", "/tx", "", 400, "Empty transaction\n"},
 				{"GET", "/tx", "", 405, "Method not allowed\n"},
 				{"POST", "/tx", "12345678901", 413, "Transaction too large, at most 10 bytes\n"},
-				{"POST", "/tx", "1234567890", 202, "Transaction accepted"},
+				{"POST", "/tx", "12345678=0", 202, "Transaction accepted"},
 				{"POST", "/tx", "b=12345678", 503, "Mempool is full, try again later\n"},
 				{"GET", "/kv", "", 400, "Missing key parameter\n"},
 				{"GET", "/kv?key=a", "", 404, "Key not found\n"},
@@ -71,7 +71,7 @@ func TestHTTP(t *testing.T) {
 				{"GET", "/kv?key=a", "", 200, "1"},
 				{"GET", "/kv?key=c", "", 200, "10"},
 				{"GET", "/kv?key=%3Cb%3E", "", 200, "<1>&"},
-				{"GET", "/stats", "", 200, `{"injected_txs":2,"executed_txs":5,"blocks_produced":10}` + "\n"},
+				{"GET", "/stats", "", 200, `{"injected_txs":2,"executed_txs":6,"blocks_produced":10}` + "\n"},
 				{"GET", "/nothing", "", 404, "404 page not found\n"},
 			} {
 				c.check(t, h)
@@ -195,3 +195,11 @@ func TestHTTPBodyIsBounded(t *testing.T) {
 type countingReader struct{ n int }
 
 func (r *countingReader) Read(p []byte) (int, error) { r.n += len(p); return len(p), nil }
+
+// What would have no effect in a block is refused at the door.
+func TestSubmitRefusesWhatWritesNothing(t *testing.T) {
+	h := initKV(t, Default()).Handler()
+	for _, tx := range []string{"foo", "=x", " =x", strings.Repeat("k", maxKeyBytes+1) + "=x"} {
+		httpCase{"POST", "/tx", tx, 400, "transaction would have no effect: want KEY=VALUE with a key of 1 to 1024 bytes\n"}.check(t, h)
+	}
+}

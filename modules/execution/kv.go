@@ -61,18 +61,28 @@ type KV struct {
 	pos   kvPosition
 	saved kvPosition // pos on disk
 	root  []byte     // never changed in place
+	keep  keep
 }
 
 // NewKV returns a store in the directory dir. Open opens it.
-func NewKV(cfg Config, dir string, log *zap.Logger) *KV {
-	return &KV{frontend: newFrontend(cfg, log), cfg: cfg, db: newDatabase(dir), pending: new(leveldb.Batch)}
+func NewKV(cfg Config, dir string, log *zap.Logger, opts ...leveldb.Option) *KV {
+	return &KV{frontend: newFrontend(cfg, log), cfg: cfg, db: newDatabase(dir, opts), pending: new(leveldb.Batch)}
+}
+
+// Submit queues a copy of tx for a later block; see [Submitter]. What would have no
+// effect in a block is refused with ErrNoWrite.
+func (k *KV) Submit(ctx context.Context, tx []byte) error {
+	if key, _, ok := parseTx(tx); len(tx) > 0 && (!ok || len(key) > maxKeyBytes) {
+		return fmt.Errorf("%w: want KEY=VALUE with a key of 1 to %d bytes", ErrNoWrite, maxKeyBytes)
+	}
+	return k.frontend.Submit(ctx, tx)
 }
 
 // Open opens the database and loads the last state.
 func (k *KV) Open(context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err := k.db.Open(); err != nil {
+	if err := k.db.open(); err != nil {
 		return err
 	}
 	if err := k.load(); err != nil {
@@ -101,13 +111,13 @@ func (k *KV) load() error {
 	k.pos, k.saved = kvPosition{}, kvPosition{}
 	chain, pos, err := readKVRecords(k.db)
 	if err != nil {
-		return fmt.Errorf("load execution state %s: %w", k.db.Path(), err)
+		return k.db.unreadable(err)
 	}
 	nodes := &treeDB{db: k.db, pending: k.pending}
 	tree := openTree(nodes, k.cfg.CacheBytes)
 	if chain != nil {
 		if _, err := tree.LoadVersion(int64(pos.version)); err != nil { //nolint:gosec // counts blocks
-			return fmt.Errorf("load execution state %s: version %d: %w", k.db.Path(), pos.version, err)
+			return k.db.unreadable(fmt.Errorf("version %d: %w", pos.version, err))
 		}
 		k.root = bytes.Clone(tree.Hash())
 	}
@@ -282,6 +292,29 @@ func (k *KV) FinalHeight(context.Context) (uint64, error) {
 	return k.pos.final, nil
 }
 
+// StateRoot returns the root after the last executed block.
+func (k *KV) StateRoot(context.Context) ([]byte, error) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.chain == nil {
+		return nil, ErrNotInitialized
+	}
+	return k.root, nil
+}
+
+// KeepFrom bounds what is pruned; see [Keeper].
+func (k *KV) KeepFrom(height uint64) { k.keep.from(height) }
+
+// Reset removes all state; see [Resetter].
+func (k *KV) Reset(context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.tree == nil {
+		return ErrNotOpen
+	}
+	return errors.Join(k.db.reset(), k.load())
+}
+
 // Info returns the current height and root.
 func (k *KV) Info(context.Context) (Info, error) {
 	k.mu.RLock()
@@ -290,6 +323,6 @@ func (k *KV) Info(context.Context) (Info, error) {
 }
 
 // Handler serves /tx, /kv, /store and /stats.
-func (k *KV) Handler() http.Handler { return newHandler(&k.frontend, k, storePage) }
+func (k *KV) Handler() http.Handler { return newHandler(&k.frontend, k, k, storePage) }
 
 func systemKey(name string) []byte { return append([]byte{systemPrefix, '/'}, name...) }

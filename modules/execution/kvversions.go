@@ -110,8 +110,8 @@ func (k *KV) versionAt(height uint64) (version uint64, err error) {
 const pruneStep = 2
 
 // prune drops versions that no rollback will ask for: older than KeepVersions and
-// not needed for the final height or later ones, or older than KeepUnfinal. The
-// deletes are pending. pos is where the state will stand.
+// not needed for the final height, for the one of KeepFrom or for later ones, or
+// older than KeepUnfinal. The deletes are pending. pos is where the state will stand.
 func (k *KV) prune(pos kvPosition) (kvPosition, error) {
 	older := func(keep int) bool { return pos.version-pos.first > uint64(keep) } //nolint:gosec // validated
 	begin := pos.first
@@ -124,8 +124,8 @@ func (k *KV) prune(pos kvPosition) (kvPosition, error) {
 			if err != nil {
 				return pos, err
 			}
-			if next > pos.final {
-				break // the final height is in this version
+			if next > min(pos.final, k.keep.lowest()) {
+				break // such a height is in this version
 			}
 		}
 		k.pending.Delete(versionKey(pos.first))
@@ -190,15 +190,16 @@ func (k *KV) truncate(pos kvPosition) error {
 	if pos.height < k.chain.initialHeight {
 		pos.height = 0 // nothing executed
 	}
+	// What is executed next may be another chain: the rollback must not be lost alone.
 	if pos.version == k.pos.version {
-		return k.commit(pos, false)
+		return k.commit(pos, true)
 	}
 	for v := pos.version + 1; v <= k.pos.version; v++ {
 		k.pending.Delete(versionKey(v))
 	}
 	err := k.tree.DeleteVersionsFrom(int64(pos.version + 1)) //nolint:gosec // counts blocks
 	if err == nil {
-		err = k.commit(pos, false)
+		err = k.commit(pos, true)
 	}
 	if loadErr := k.load(); err == nil { // a fresh tree: the old one remembers deleted nodes
 		err = loadErr

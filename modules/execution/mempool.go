@@ -4,16 +4,26 @@ import (
 	"bytes"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tandem-node/tandem/modules/block"
 )
 
-// Mempool is a queue of transactions, first in first out, bounded by bytes and
-// number; what does not fit is refused, nothing queued gives way. It is safe for
+// txOverhead is what a waiting transaction takes in memory beside its bytes: its
+// entries in the queue and the map, which grow in steps, and the rounding of its
+// allocation.
+const txOverhead = 144
+
+// heldTx returns what a waiting transaction takes in memory.
+func heldTx(tx []byte) int { return len(tx) + txOverhead }
+
+// Mempool is a queue of transactions, first in first out, bounded by number and by
+// bytes as they lie in memory; what does not fit is refused, nothing queued gives way. It is safe for
 // concurrent use and every operation takes constant time per transaction.
 type Mempool struct {
 	cfg  MempoolConfig
 	wake chan struct{} // holds a value while transactions wait
+	room atomic.Pointer[func() int]
 
 	mu     sync.Mutex
 	queue  []queued // waiting from head on
@@ -38,8 +48,8 @@ func (m *Mempool) Add(tx []byte) error {
 	switch {
 	case len(tx) == 0:
 		return ErrEmptyTx
-	case len(tx) > m.cfg.MaxTxBytes:
-		return fmt.Errorf("%w: %d bytes, at most %d", ErrTxTooLarge, len(tx), m.cfg.MaxTxBytes)
+	case len(tx) > m.Largest():
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrTxTooLarge, len(tx), m.Largest())
 	}
 	q := queued{tx: bytes.Clone(tx), hash: block.Sum(tx)}
 
@@ -48,14 +58,28 @@ func (m *Mempool) Add(tx []byte) error {
 	if _, dup := m.queued[q.hash]; dup {
 		return ErrDuplicateTx
 	}
-	if m.bytes+len(tx) > m.cfg.MaxBytes || len(m.queued) >= m.cfg.MaxTxs {
+	if m.bytes+heldTx(tx) > m.cfg.MaxBytes || len(m.queued) >= m.cfg.MaxTxs {
 		return fmt.Errorf("%w: %d bytes in %d transactions", ErrMempoolFull, m.bytes, len(m.queued))
 	}
 	m.queue = append(m.queue, q)
 	m.queued[q.hash] = struct{}{}
-	m.bytes += len(tx)
+	m.bytes += heldTx(tx)
 	m.signal()
 	return nil
+}
+
+// Limit makes Add refuse transactions above what most returns, beside its own bound;
+// 0 is no limit.
+func (m *Mempool) Limit(most func() int) { m.room.Store(&most) }
+
+// Largest returns how many bytes a transaction may have now.
+func (m *Mempool) Largest() int {
+	if most := m.room.Load(); most != nil {
+		if n := (*most)(); n > 0 {
+			return min(n, m.cfg.MaxTxBytes)
+		}
+	}
+	return m.cfg.MaxTxBytes
 }
 
 // Take removes the oldest transactions, at most maxBytes in sum, and returns
@@ -89,7 +113,7 @@ func (m *Mempool) Take(maxBytes int) (txs [][]byte, dropped int) {
 // hold one more value after the last transaction was taken.
 func (m *Mempool) Available() <-chan struct{} { return m.wake }
 
-// Len returns how many transactions wait, and their bytes.
+// Len returns how many transactions wait, and the bytes they take in memory.
 func (m *Mempool) Len() (txs, bytes int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -100,15 +124,15 @@ func (m *Mempool) pop() []byte {
 	q := m.queue[m.head]
 	m.queue[m.head] = queued{} // the bytes now belong to the caller
 	m.head++
-	m.bytes -= len(q.tx)
+	m.bytes -= heldTx(q.tx)
 	delete(m.queued, q.hash)
 	return q.tx
 }
 
-// compact frees the front of the queue once it is the larger part, so that each
-// transaction is moved at most once on average.
+// compact frees the front of the queue once it is a quarter, so that each transaction
+// is moved at most three times on average.
 func (m *Mempool) compact() {
-	if m.head < len(m.queue)-m.head {
+	if 4*m.head < len(m.queue) {
 		return
 	}
 	rest := m.queue[m.head:]

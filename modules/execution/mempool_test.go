@@ -2,21 +2,24 @@ package execution
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/tandem-node/tandem/testutil"
 )
 
 func TestMempoolBounds(t *testing.T) {
-	m := NewMempool(MempoolConfig{MaxBytes: 10, MaxTxs: 3, MaxTxBytes: 6})
+	m := NewMempool(MempoolConfig{MaxBytes: 3*txOverhead + 10, MaxTxs: 3, MaxTxBytes: 6})
 	require.ErrorIs(t, m.Add(nil), ErrEmptyTx)
 	require.ErrorIs(t, m.Add([]byte("1234567")), ErrTxTooLarge)
 	require.NoError(t, m.Add([]byte("123456")))
-	require.ErrorIs(t, m.Add([]byte("12345")), ErrMempoolFull, "bytes")
 	require.NoError(t, m.Add([]byte("a")))
+	require.ErrorIs(t, m.Add([]byte("12345")), ErrMempoolFull, "bytes")
 	require.ErrorIs(t, m.Add([]byte("a")), ErrDuplicateTx)
 	require.NoError(t, m.Add([]byte("b")))
 	require.ErrorIs(t, m.Add([]byte("c")), ErrMempoolFull, "number")
@@ -25,7 +28,7 @@ func TestMempoolBounds(t *testing.T) {
 	require.Equal(t, [][]byte{[]byte("123456")}, txs)
 	require.Zero(t, dropped)
 	n, size := m.Len()
-	require.Equal(t, []int{2, 2}, []int{n, size})
+	require.Equal(t, []int{2, 2 + 2*txOverhead}, []int{n, size})
 	require.NoError(t, m.Add([]byte("123456")), "no duplicate once it was taken")
 	txs, dropped = m.Take(5)
 	require.Equal(t, [][]byte{[]byte("a"), []byte("b")}, txs)
@@ -57,12 +60,12 @@ func TestMempoolWakes(t *testing.T) {
 
 func TestMempoolAgainstModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		cfg := MempoolConfig{MaxBytes: 30, MaxTxs: 8, MaxTxBytes: 9}
+		cfg := MempoolConfig{MaxBytes: 6*txOverhead + 30, MaxTxs: 8, MaxTxBytes: 9}
 		m := NewMempool(cfg)
 		var model [][]byte
 		size := func() (n int) {
 			for _, tx := range model {
-				n += len(tx)
+				n += heldTx(tx)
 			}
 			return n
 		}
@@ -73,7 +76,7 @@ func TestMempoolAgainstModel(t *testing.T) {
 				for _, q := range model {
 					dup = dup || bytes.Equal(q, tx)
 				}
-				ok := len(tx) > 0 && len(tx) <= cfg.MaxTxBytes && !dup && len(model) < cfg.MaxTxs && size()+len(tx) <= cfg.MaxBytes
+				ok := len(tx) > 0 && len(tx) <= cfg.MaxTxBytes && !dup && len(model) < cfg.MaxTxs && size()+heldTx(tx) <= cfg.MaxBytes
 				require.Equal(rt, ok, m.Add(tx) == nil)
 				if ok {
 					model = append(model, tx)
@@ -142,5 +145,55 @@ func BenchmarkMempool(b *testing.B) {
 				b.Fatal(len(txs))
 			}
 		}
+	}
+}
+
+// What fits no block now is refused at the door, and taken again once it fits.
+func TestMempoolFollowsTheLimit(t *testing.T) {
+	m := NewMempool(MempoolConfig{MaxBytes: 1 << 20, MaxTxs: 10, MaxTxBytes: 100})
+	most := 0
+	m.Limit(func() int { return most })
+	require.NoError(t, m.Add(bytes.Repeat([]byte{'a'}, 100)))
+	most = 50
+	require.ErrorIs(t, m.Add(bytes.Repeat([]byte{'b'}, 51)), ErrTxTooLarge)
+	require.ErrorContains(t, m.Add(bytes.Repeat([]byte{'b'}, 51)), "at most 50")
+	require.NoError(t, m.Add(bytes.Repeat([]byte{'b'}, 50)))
+	most = 500
+	require.ErrorIs(t, m.Add(bytes.Repeat([]byte{'c'}, 101)), ErrTxTooLarge, "its own bound holds as well")
+	require.NoError(t, m.Add(bytes.Repeat([]byte{'c'}, 100)))
+}
+
+// TestMempoolFloodStaysWithinItsFigure: a flood of transactions of any size is refused
+// at the bound, and takes the memory the mempool says, also while blocks take some.
+func TestMempoolFloodStaysWithinItsFigure(t *testing.T) {
+	for name, size := range map[string]int{"smallest": 4, "odd": 100, "usual": 1 << 10, "large": 1 << 20} {
+		t.Run(name, func(t *testing.T) {
+			m := NewMempool(MempoolConfig{MaxBytes: 8 << 20, MaxTxs: 1 << 20, MaxTxBytes: 1 << 20})
+			next := uint32(0)
+			flood := func() {
+				for {
+					tx := make([]byte, size)
+					binary.BigEndian.PutUint32(tx, next)
+					next++
+					if err := m.Add(tx); err != nil {
+						require.ErrorIs(t, err, ErrMempoolFull)
+						return
+					}
+				}
+			}
+			live := testutil.Live(func() any {
+				flood()
+				for range 8 {
+					n, _ := m.Len()
+					_, _ = m.Take(max(n/5, 1) * size)
+					flood()
+				}
+				return m
+			})
+			_, held := m.Len()
+			require.LessOrEqual(t, held, 8<<20)
+			testutil.CheckFigure(t, "mempool", live, held)
+			testutil.CheckFigure(t, "mempool, to its bound", held, 8<<20)
+		})
 	}
 }

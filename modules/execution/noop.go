@@ -50,7 +50,7 @@ func (n *Noop) Info(context.Context) (Info, error) {
 }
 
 // Handler serves /tx and /stats; /kv and /store find nothing.
-func (n *Noop) Handler() http.Handler { return newHandler(&n.frontend, nothing{}, 0) }
+func (n *Noop) Handler() http.Handler { return newHandler(&n.frontend, n, nothing{}, 0) }
 
 // nothing is a state without keys.
 type nothing struct{}

@@ -7,13 +7,14 @@ type Policy string
 
 // The policies.
 const (
-	PolicyHalt Policy = "halt" // stop, with an error that says what was left out
+	PolicyWait Policy = "wait" // apply nothing more, go on serving, until a block on DA has what was left out
+	PolicyHalt Policy = "halt" // stop as well, once per transaction
 	PolicyWarn Policy = "warn" // log and count, and follow all the same
 )
 
 // Config is what an operator may set.
 type Config struct {
-	// Policy is halt or warn.
+	// Policy is wait, halt or warn.
 	Policy Policy `koanf:"policy"`
 	// GraceEpochs is in how many epochs, one after the other, the sequencer may post
 	// blocks without taking the first forced transaction that waits.
@@ -25,15 +26,15 @@ type Config struct {
 
 // Default returns the configuration of a node with nothing configured.
 func Default() Config {
-	return Config{Policy: PolicyHalt, GraceEpochs: 4, PendingBytes: 64 << 20}
+	return Config{Policy: PolicyWait, GraceEpochs: 4, PendingBytes: 64 << 20}
 }
 
 // Validate returns one error that names the key, the value and what was expected.
 func (c Config) Validate() error {
 	const least = 1 << 20
 	switch {
-	case c.Policy != PolicyHalt && c.Policy != PolicyWarn:
-		return fmt.Errorf("policy is %q, want %s or %s", c.Policy, PolicyHalt, PolicyWarn)
+	case c.Policy != PolicyWait && c.Policy != PolicyHalt && c.Policy != PolicyWarn:
+		return fmt.Errorf("policy is %q, want %s, %s or %s", c.Policy, PolicyWait, PolicyHalt, PolicyWarn)
 	case c.GraceEpochs < 1:
 		return fmt.Errorf("grace_epochs is %d, want at least 1", c.GraceEpochs)
 	case c.PendingBytes < least:

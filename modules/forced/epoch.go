@@ -2,6 +2,7 @@ package forced
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -49,8 +50,13 @@ type source struct {
 	ns     da.Namespace
 	valid  Valid
 	epochs epochs
-	span   span // the last one asked for
+	poll   time.Duration // the DA block time
+	span   span          // the last one asked for
 	known  bool
+
+	lost    uint64                // the lowest DA height that was skipped; 0 when none was
+	suspect uint64                // DA height that was said to be gone, once
+	skipped func(from, to uint64) // told of DA heights that are gone
 }
 
 // times returns when an epoch began and ended.
@@ -58,13 +64,17 @@ func (s *source) times(ctx context.Context, epoch uint64) (span, error) {
 	if s.known && s.span.epoch == epoch {
 		return s.span, nil
 	}
-	first, err := s.client.HeaderAt(ctx, s.epochs.start(epoch))
-	if err != nil {
-		return span{}, fmt.Errorf("read da header %d: %w", s.epochs.start(epoch), err)
-	}
 	last, err := s.client.HeaderAt(ctx, s.epochs.end(epoch))
 	if err != nil {
 		return span{}, fmt.Errorf("read da header %d: %w", s.epochs.end(epoch), err)
+	}
+	first, err := s.client.HeaderAt(ctx, s.epochs.start(epoch))
+	if errors.Is(err, da.ErrPruned) { // rather too early than too late
+		const slow = 4
+		first.Time, err = last.Time.Add(-time.Duration(s.epochs.length)*slow*s.poll), nil //nolint:gosec // an epoch is short
+	}
+	if err != nil {
+		return span{}, fmt.Errorf("read da header %d: %w", s.epochs.start(epoch), err)
 	}
 	s.span, s.known = span{epoch: epoch, start: first.Time, end: last.Time}, true
 	return s.span, nil
@@ -81,9 +91,25 @@ type page struct {
 	span   span
 }
 
-// pages reads DA heights [from, to], at least the first.
+// pages reads DA heights [from, to], at least the first. Heights that are gone from
+// DA are one page without transactions; they are believed to be at the second call.
 func (s *source) pages(ctx context.Context, from, to uint64) ([]page, error) {
 	heights, err := s.read(ctx, from, to)
+	if errors.Is(err, da.ErrPruned) && s.suspect == from {
+		last, tailErr := s.gone(ctx, from, to)
+		if tailErr != nil {
+			return nil, tailErr
+		}
+		if s.lost == 0 {
+			s.lost = from
+		}
+		s.skipped(s.lost, last)
+		return []page{{height: last}}, nil
+	}
+	s.suspect = 0
+	if errors.Is(err, da.ErrPruned) {
+		s.suspect = from
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -101,6 +127,23 @@ func (s *source) pages(ctx context.Context, from, to uint64) ([]page, error) {
 		out[i] = p
 	}
 	return out, nil
+}
+
+// gone returns the last of DA heights [from, to] that is gone; from is.
+func (s *source) gone(ctx context.Context, from, to uint64) (uint64, error) {
+	for from < to {
+		middle := from + (to-from+1)/2
+		_, err := s.client.Blobs(ctx, middle, s.ns)
+		switch {
+		case errors.Is(err, da.ErrPruned):
+			from = middle
+		case err != nil:
+			return 0, fmt.Errorf("look for the lowest da height that is left, at %d: %w", middle, err)
+		default:
+			to = middle - 1
+		}
+	}
+	return from, nil
 }
 
 // read returns the blobs of DA heights [from, to], at least of the first. Clients

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/da"
+	"github.com/tandem-node/tandem/telemetry/problems"
 	"github.com/tandem-node/tandem/testutil"
 )
 
@@ -37,6 +38,8 @@ type world struct {
 	final  uint64
 	cursor uint64
 	meta   map[string][]byte
+	proofs []block.Evidence
+	board  *problems.Board
 	change chan struct{}
 }
 
@@ -44,7 +47,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
 		t: t, blobs: map[uint64][][]byte{}, chain: testutil.NewChain("forced"), seen: map[uint64]block.Included{},
-		meta: map[string][]byte{}, change: make(chan struct{}),
+		board: problems.New(), meta: map[string][]byte{}, change: make(chan struct{}),
 	}
 	w.chain.Genesis.DAEpochForcedInclusion = epoch
 	return w
@@ -106,9 +109,20 @@ func (w *world) PutMeta(key string, value []byte) error {
 	return nil
 }
 
+func (w *world) SaveEvidence(_ context.Context, e block.Evidence) (bool, error) {
+	require.NoError(w.t, e.Verify(w.chain.Genesis))
+	for _, have := range w.proofs {
+		if have.ID() == e.ID() {
+			return false, nil
+		}
+	}
+	w.proofs = append(w.proofs, e)
+	return true, nil
+}
+
 func (w *world) Applied() uint64          { return uint64(len(w.blocks)) }
 func (w *world) Final() uint64            { return w.final }
-func (w *world) DACursor() uint64         { return w.cursor }
+func (w *world) DAScanned() uint64        { return w.cursor }
 func (w *world) Changed() <-chan struct{} { return w.change }
 
 func (w *world) Inclusion(_ context.Context, height uint64) (block.Included, error) {
@@ -119,7 +133,7 @@ func (w *world) params() Params {
 	c := Default()
 	return Params{
 		Client: w, Namespace: da.NamespaceOf("forced"), Enabled: true, Genesis: w.chain.Genesis, Chain: w, Applied: w.Applied,
-		Meta: w, Config: c, Poll: daTime,
+		Meta: w, Evidence: w, Executor: "test-executor", Config: c, Poll: daTime,
 	}
 }
 

@@ -28,3 +28,7 @@ func getRecord(m Meta, key string, numbers []uint64) (bool, error) {
 	}
 	return true, nil
 }
+
+// MetaKeys returns what is concluded from the blocks of the chain under: how far
+// forced transactions were taken, and checked.
+func MetaKeys() []string { return []string{takenKey, checkedKey} }

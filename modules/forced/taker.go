@@ -11,6 +11,7 @@ import (
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/da"
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 // Meta keeps small records.
@@ -28,16 +29,40 @@ type Params struct {
 	Genesis block.Genesis
 	Chain   Chain
 	// Applied returns the height of the newest applied block, 0 before the first.
-	Applied func() uint64
-	Meta    Meta
-	Valid   Valid // nil takes everything that has a size
-	Config  Config
-	Poll    time.Duration // the DA block time
-	Log     *zap.Logger   // nil is silent
+	Applied  func() uint64
+	Meta     Meta
+	Valid    Valid // nil takes everything that has a size
+	Config   Config
+	Evidence EvidenceStore   // nil keeps none
+	Executor string          // its configured name, for evidence
+	Poll     time.Duration   // the DA block time
+	Problems *problems.Board // nil: none
+	Log      *zap.Logger     // nil is silent
 }
 
 func (p Params) source() *source {
-	return &source{client: p.Client, ns: p.Namespace, valid: p.Valid, epochs: epochsOf(p.Genesis)}
+	return &source{client: p.Client, ns: p.Namespace, valid: p.Valid, epochs: epochsOf(p.Genesis), poll: p.Poll, skipped: p.skipped}
+}
+
+// skipped says that DA heights are gone, and with them what was forced there. It is
+// said until the process ends.
+func (p Params) skipped(from, to uint64) {
+	p.Log.Error("forced transactions are gone from the da layer and are skipped", zap.Uint64("from_da_height", from), zap.Uint64("to_da_height", to))
+	p.Problems.Report(problems.Problem{Kind: problems.DAPruned, Subject: "forced", Reason: fmt.Sprintf(
+		"DA heights up to %d are no longer served: what was forced at heights %d to %d is neither taken nor checked here; "+
+			"name an endpoint in da.address that keeps old heights before another start", to, from, to)})
+}
+
+// failing says that forced transactions cannot be dealt with, once that lasts.
+func (p Params) failing(err error, since time.Time) {
+	const polls = 5
+	switch {
+	case err == nil:
+		p.Problems.Clear(problems.Forced, "")
+	case time.Since(since) >= polls*p.Poll:
+		p.Problems.Report(problems.Problem{Kind: problems.Forced, Reason: fmt.Sprintf(
+			"forced transactions cannot be read: %v; check the endpoints in da.address", err)})
+	}
 }
 
 func (p Params) book(keep bool) *book {
@@ -62,8 +87,12 @@ type Taker struct {
 
 	mu      sync.Mutex
 	book    *book
-	only    bool // nothing else for now: DA was not asked yet, or an epoch or more was missed and is not caught up with
+	only    bool   // nothing else for now: DA was not asked yet, or an epoch or more was missed and is not caught up with
+	begun   bool   // DA was asked
+	until   uint64 // DA height up to which it is caught up with, fixed when that began
+	trail   trail[Position]
 	lastErr error
+	since   time.Time // of lastErr and those before it
 	saved   Position
 	have    bool // saved is set
 }
@@ -137,6 +166,7 @@ func (t *Taker) round(ctx context.Context, first bool) error {
 	}
 	e := t.source.epochs
 	to := e.start(e.ended(head.Height)) - 1
+	t.face(to)
 	next, room := t.begin(first, to)
 	for next <= to && room {
 		pages, err := t.source.pages(ctx, next, to)
@@ -147,8 +177,29 @@ func (t *Taker) round(ctx context.Context, first bool) error {
 			return err
 		}
 	}
-	t.settle(to)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.settle()
 	return nil
+}
+
+// face compares what was read with the DA height up to which epochs have ended by
+// the head of now. What was read above it was no answer of DA: reading goes back
+// to where it was when the head was first told too high.
+func (t *Taker) face(to uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.book.next > to+1 {
+		at, ok := t.trail.back(to)
+		if !ok { // an earlier process read too far
+			at = Position{DAHeight: max(t.source.epochs.first, to+1-min(to+1, lookBack))}
+		}
+		t.p.Log.Warn("the da head is lower than before, forced transactions are read again", zap.Uint64("from_da_height", at.DAHeight),
+			zap.Uint64("read_to", t.book.next-1), zap.Uint64("ended", to))
+		t.book.resume(at, 0)
+		t.until = min(t.until, to)
+	}
+	t.trail.add(to, t.book.front())
 }
 
 // begin returns the DA height to read next and whether there is room, and notes
@@ -157,9 +208,10 @@ func (t *Taker) begin(first bool, to uint64) (next uint64, room bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	next = t.book.next
-	if !first {
+	if !first || t.begun {
 		return next, !t.book.full()
 	}
+	t.begun, t.until = true, to
 	if t.only = next+t.source.epochs.length <= to+1; t.only {
 		t.p.Log.Info("forced transactions of past epochs are taken first", zap.Uint64("from_da_height", next), zap.Uint64("to_da_height", to))
 	}
@@ -184,11 +236,10 @@ func (t *Taker) add(ctx context.Context, pages []page) (next uint64, room bool, 
 	return t.book.next, !t.book.full(), t.save()
 }
 
-// settle ends the catching up.
-func (t *Taker) settle(to uint64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.only && t.book.next > to && len(t.book.entries) == 0 {
+// settle ends the catching up when all is taken that was forced before it began:
+// what is forced meanwhile must not keep the mempool out. The caller holds mu.
+func (t *Taker) settle() {
+	if t.only && t.begun && t.book.front().DAHeight > t.until {
 		t.only = false
 		t.p.Log.Info("all forced transactions of past epochs are taken")
 	}
@@ -199,16 +250,19 @@ func (t *Taker) note(err error) {
 	defer t.mu.Unlock()
 	switch {
 	case err != nil && t.lastErr == nil:
+		t.since = time.Now()
 		t.p.Log.Warn("forced transactions cannot be read, going on without", zap.Error(err))
 	case err == nil && t.lastErr != nil:
 		t.p.Log.Info("forced transactions can be read again")
 	}
 	t.lastErr = err
+	t.p.failing(err, t.since)
 }
 
-// save keeps the checkpoint. Losing the newest one costs reading, nothing else.
+// save keeps the checkpoint: a position that a few heads have confirmed. Losing the
+// newest one costs reading, nothing else.
 func (t *Taker) save() error {
-	at := t.book.front()
+	at := settled(&t.trail, t.book.front())
 	if t.have && at == t.saved {
 		return nil
 	}
@@ -233,6 +287,7 @@ func (t *Taker) Take(ctx context.Context, st block.State, most int) (txs [][]byt
 	if err := t.book.scan(ctx, st.LastHeight); err != nil {
 		return nil, time.Time{}, fmt.Errorf("look for forced transactions in the chain: %w", err)
 	}
+	t.settle()
 	if err := t.save(); err != nil {
 		return nil, time.Time{}, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sort"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/da"
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 // Followed is how far a follower is.
@@ -19,30 +19,13 @@ type Followed interface {
 	// Applied and Final return block heights, 0 before the first.
 	Applied() uint64
 	Final() uint64
-	// DACursor returns the DA height below which everything was read and handed over.
-	DACursor() uint64
+	// DAScanned returns the DA height below which everything was read and handed over.
+	DAScanned() uint64
 	// Inclusion says where a block was seen on DA, zero when it was not.
 	Inclusion(ctx context.Context, height uint64) (block.Included, error)
 	// Changed returns a channel that is closed at the next change of the above.
 	Changed() <-chan struct{}
 }
-
-// CensorError says that the sequencer has left out a transaction it had to take.
-type CensorError struct {
-	At     Position
-	Tx     block.Hash
-	Epochs uint64 // in which it went on making blocks without it
-}
-
-// Error says what an operator can do.
-func (e *CensorError) Error() string {
-	return fmt.Sprintf("sequencer censors: transaction %s, forced at DA height %d (blob %d), is in no block although the sequencer posted blocks "+
-		"in %d epochs since; ask who runs the sequencer, or set forced.policy to warn to follow the chain all the same",
-		e.Tx, e.At.DAHeight, e.At.Index, e.Epochs)
-}
-
-// Permanent reports that trying again does not help.
-func (e *CensorError) Permanent() bool { return true }
 
 // WatcherStats is a snapshot of what a Watcher knows.
 type WatcherStats struct {
@@ -54,7 +37,7 @@ type WatcherStats struct {
 	Epoch    uint64   // checked next
 	Censored uint64   // transactions given up on
 	Last     string   // the last of them; empty when there is none
-	Error    string   // why nothing can be checked now
+	Error    string   // why nothing can be checked now, or no block is applied
 }
 
 // Watcher checks that the sequencer takes what is forced. It looks at final blocks
@@ -71,6 +54,11 @@ type Watcher struct {
 	censored uint64
 	last     string
 	failing  bool
+	since    time.Time // failing
+	trail    trail[[5]uint64]
+	withheld uint64 // epochs in which data was missing
+	held     held
+	searched uint64 // block up to which what is held was looked for
 	stats    atomic.Pointer[WatcherStats]
 }
 
@@ -81,7 +69,10 @@ func NewWatcher(p Params, f Followed) *Watcher {
 	if p.Log == nil {
 		p.Log = zap.NewNop()
 	}
-	w := &Watcher{p: p, followed: f, source: p.source(), book: p.book(false)}
+	if p.Evidence == nil {
+		p.Evidence = NoEvidence{}
+	}
+	w := &Watcher{p: p, followed: f, source: p.source(), book: p.book(false), held: held{meta: p.Meta}}
 	w.publish(nil)
 	return w
 }
@@ -100,8 +91,8 @@ func (w *Watcher) publish(err error) {
 	w.stats.Store(&s)
 }
 
-// Run checks epoch after epoch until ctx ends. It returns a *CensorError by the
-// policy halt.
+// Run checks epoch after epoch until ctx ends. By the policy halt it returns a
+// *CensorError, once per transaction.
 func (w *Watcher) Run(ctx context.Context) error {
 	if !w.p.Enabled {
 		<-ctx.Done()
@@ -113,18 +104,22 @@ func (w *Watcher) Run(ctx context.Context) error {
 	for {
 		changed := w.followed.Changed()
 		err := w.round(ctx)
-		censored, found := errors.AsType[*CensorError](err)
+		censored, halt := halted(err)
 		switch {
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // asked to stop
-		case found:
+		case halt:
 			w.publish(censored)
 			return censored
 		case errors.Is(err, da.ErrDisabled):
 			<-ctx.Done()
 			return nil
 		}
-		w.note(err)
+		if held, ok := errors.AsType[*CensorError](err); ok {
+			w.publish(held)
+		} else {
+			w.note(err)
+		}
 		if err != nil {
 			changed = nil // not before DA was given time
 		}
@@ -138,7 +133,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 func (w *Watcher) wait(ctx context.Context, changed <-chan struct{}) bool {
 	timer := time.NewTimer(w.p.Poll)
 	defer timer.Stop()
-	if w.followed.DACursor() <= w.source.epochs.end(w.epoch) {
+	if w.followed.DAScanned() <= w.source.epochs.end(w.epoch) {
 		changed = nil // blocks change nothing before the epoch has ended
 	}
 	select {
@@ -153,16 +148,26 @@ func (w *Watcher) wait(ctx context.Context, changed <-chan struct{}) bool {
 func (w *Watcher) note(err error) {
 	switch {
 	case err != nil && !w.failing:
+		w.since = time.Now()
 		w.p.Log.Warn("forced transactions cannot be checked now, trying again", zap.Error(err))
 	case err == nil && w.failing:
 		w.p.Log.Info("forced transactions are checked again")
 	}
 	w.failing = err != nil
+	w.p.failing(err, w.since)
 	w.publish(err)
 }
 
-// round settles every epoch that can be settled.
+// round settles every epoch that can be settled. While a transaction is held it
+// returns the *CensorError.
 func (w *Watcher) round(ctx context.Context) error {
+	w.face(w.followed.DAScanned())
+	switch released, err := w.release(ctx); {
+	case err != nil:
+		return err
+	case !released:
+		return w.Held()
+	}
 	for ctx.Err() == nil {
 		ready, err := w.ready(ctx)
 		if err != nil || !ready {
@@ -176,11 +181,28 @@ func (w *Watcher) round(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// face compares what was settled with how far DA was read. When the node reads DA
+// heights again because DA had told of too high ones, what was settled by them was
+// settled on nothing: the check goes back.
+func (w *Watcher) face(scanned uint64) {
+	if scanned > 0 && w.source.epochs.start(w.epoch) > scanned {
+		n, ok := w.trail.back(scanned)
+		if !ok { // an earlier process went too far
+			epoch := w.source.epochs.of(scanned - min(scanned, lookBack))
+			n = [5]uint64{epoch, w.book.scanned, 0, w.source.epochs.start(epoch), 0}
+		}
+		w.p.Log.Warn("da is read again from a lower height, forced transactions are checked again", zap.Uint64("da_height", scanned),
+			zap.Uint64("from_epoch", n[0]), zap.Uint64("checked_to_epoch", w.epoch))
+		w.resume(n)
+	}
+	w.trail.add(scanned, w.record())
+}
+
 // ready reports whether all that DA said up to the end of the epoch is known, and
 // applied here as far as it is complete.
 func (w *Watcher) ready(ctx context.Context) (bool, error) {
 	end := w.source.epochs.end(w.epoch)
-	if w.followed.DACursor() <= end {
+	if w.followed.DAScanned() <= end {
 		return false, nil
 	}
 	next := w.followed.Final() + 1
@@ -232,6 +254,9 @@ func (w *Watcher) judge(ctx context.Context, end uint64) error {
 	if err := w.book.scan(ctx, reached); err != nil {
 		return fmt.Errorf("look for forced transactions in final blocks: %w", err)
 	}
+	if err := w.withholding(ctx, end, waited && !posted); err != nil {
+		return err
+	}
 	strikes := w.strikes
 	switch {
 	case !waited || w.book.front() != front:
@@ -240,7 +265,7 @@ func (w *Watcher) judge(ctx context.Context, end uint64) error {
 		strikes++
 	}
 	if strikes >= w.p.Config.GraceEpochs && waited && w.book.front() == front {
-		if err := w.accuse(strikes); err != nil {
+		if err := w.accuse(ctx, strikes); err != nil {
 			return err
 		}
 		strikes = 0
@@ -249,24 +274,49 @@ func (w *Watcher) judge(ctx context.Context, end uint64) error {
 	return nil
 }
 
-// postedUpTo returns the highest final block that lies on DA up to a height.
+// withheld is the condition that a header lies on DA and its data does not.
+const withheld = "withheld"
+
+// withholding says that forced transactions cannot be judged since the data of a
+// block is missing on DA for as many epochs as a sequencer may leave one out. That is
+// no strike: whether the sequencer keeps it back or cannot post it, nobody can tell
+// from here.
+func (w *Watcher) withholding(ctx context.Context, end uint64, waits bool) error {
+	next := w.followed.Final() + 1
+	in, err := w.followed.Inclusion(ctx, next)
+	if err != nil {
+		return fmt.Errorf("look where block %d lies on da: %w", next, err)
+	}
+	if !waits || in.HeaderDA == 0 || in.HeaderDA > end || in.DataDA != 0 && in.DataDA <= end {
+		w.withheld = 0
+		w.p.Problems.Clear(problems.Forced, withheld)
+		return nil
+	}
+	if w.withheld++; w.withheld < w.p.Config.GraceEpochs {
+		return nil
+	}
+	e := w.book.entries[0]
+	w.p.Problems.Report(problems.Problem{Kind: problems.Forced, Subject: withheld, Reason: fmt.Sprintf(
+		"the header of block %d lies at DA height %d and its data is not on DA %d epochs later: no block becomes final, and whether transaction %s, "+
+			"forced at DA height %d, was taken cannot be judged; ask who runs the sequencer", next, in.HeaderDA, w.withheld, e.hash, e.at.DAHeight)})
+	return nil
+}
+
+// postedUpTo returns the highest block up to which all final ones lie on DA up to a
+// height. Blocks need not lie there in order: one that came late holds back those
+// after it, for whoever looks at whatever time.
 func (w *Watcher) postedUpTo(ctx context.Context, end uint64) (uint64, error) {
-	from, final := w.book.scanned, w.followed.Final()
-	if final <= from {
-		return from, nil
-	}
-	var failed error
-	n := sort.Search(int(final-from), func(i int) bool { //nolint:gosec // heights stay far below 2^63
-		in, err := w.followed.Inclusion(ctx, from+1+uint64(i)) //nolint:gosec // not negative
+	reached, final := w.book.scanned, w.followed.Final()
+	for ; reached < final; reached++ {
+		in, err := w.followed.Inclusion(ctx, reached+1)
 		if err != nil {
-			failed = err
+			return 0, fmt.Errorf("look where block %d lies on da: %w", reached+1, err)
 		}
-		return failed != nil || max(in.HeaderDA, in.DataDA) > end
-	})
-	if failed != nil {
-		return 0, fmt.Errorf("look where blocks lie on da: %w", failed)
+		if max(in.HeaderDA, in.DataDA) > end {
+			break
+		}
 	}
-	return from + uint64(n), nil //nolint:gosec // not negative
+	return reached, nil
 }
 
 // load reads what was forced up to a DA height, as far as there is room.
@@ -288,42 +338,35 @@ func (w *Watcher) load(ctx context.Context, to uint64) error {
 	return nil
 }
 
-// accuse says that the first waiting transaction is left out. By the policy warn
-// the others are checked further.
-func (w *Watcher) accuse(epochs uint64) error {
-	e := w.book.entries[0]
-	err := &CensorError{At: e.at, Tx: e.hash, Epochs: epochs}
-	if w.p.Config.Policy == PolicyHalt {
-		return err
-	}
-	w.p.Log.Error("sequencer censors: a forced transaction is in no block", zap.Stringer("tx", e.hash),
-		zap.Uint64("da_height", e.at.DAHeight), zap.Uint64("index", e.at.Index), zap.Uint64("epochs", epochs))
-	w.censored, w.last = w.censored+1, err.Error()
-	w.book.found(e)
-	w.book.compact()
-	return nil
+// record is where the check is. Everything else follows from DA and the chain.
+func (w *Watcher) record() [5]uint64 {
+	front := w.book.front()
+	return [5]uint64{w.epoch, w.book.scanned, w.strikes, front.DAHeight, front.Index}
 }
 
-// save keeps where the check is. Everything else follows from DA and the chain.
+// resume goes on where a record says: what waited is read again.
+func (w *Watcher) resume(n [5]uint64) {
+	w.epoch, w.judged, w.strikes = n[0], 0, n[2]
+	w.book.resume(Position{n[3], n[4]}, n[1])
+}
+
 func (w *Watcher) save() error {
-	front := w.book.front()
-	if err := putRecord(w.p.Meta, checkedKey, w.epoch, w.book.scanned, w.strikes, front.DAHeight, front.Index); err != nil {
+	n := w.record()
+	if err := putRecord(w.p.Meta, checkedKey, n[:]...); err != nil {
 		return fmt.Errorf("keep how far forced transactions were checked: %w", err)
 	}
 	return nil
 }
 
-// recall goes on where an earlier process was: what waited is read again.
+// recall goes on where an earlier process was.
 func (w *Watcher) recall() error {
 	var n [5]uint64
 	ok, err := getRecord(w.p.Meta, checkedKey, n[:])
 	if err != nil {
 		return fmt.Errorf("read how far forced transactions were checked: %w", err)
 	}
-	if !ok {
-		return nil
+	if ok {
+		w.resume(n)
 	}
-	w.epoch, w.strikes = n[0], n[2]
-	w.book.resume(Position{n[3], n[4]}, n[1])
 	return nil
 }

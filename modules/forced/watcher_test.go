@@ -103,13 +103,20 @@ func TestCensorIsFoundOut(t *testing.T) {
 		require.Equal(t, Position{2, 0}, censored.At)
 		require.Equal(t, block.Sum([]byte("wanted")), censored.Tx)
 		require.Equal(t, uint64(4), censored.Epochs)
-		require.True(t, censored.Permanent())
+		require.False(t, censored.Permanent(), "the node goes on serving")
+		require.Len(t, w.proofs, 1)
+		e := w.proofs[0]
+		require.Equal(t, &block.LeftOut{DAHeight: 2, Epochs: 4}, e.Refuted.Forced)
+		require.Equal(t, censored.Tx, e.Refuted.WantHash)
+		require.Equal(t, uint64(25), e.Second.DAHeight, "the newest block posted by then")
 		require.Contains(t, err.Error(), "sequencer censors")
 		head := w.head - 1
 		require.Equal(t, uint64(25), head, "four epochs after its own")
 
-		restarted := w.check(w.watcher(), head)
-		require.Equal(t, err, restarted, "after a restart")
+		again := w.watcher()
+		require.Equal(t, err, again.Held(), "before anything is checked after a restart")
+		require.Equal(t, err, w.check(again, head), "after a restart")
+		require.Len(t, w.proofs, 1)
 		clear(w.meta)
 		for w.head < 60 {
 			w.head++
@@ -117,6 +124,98 @@ func TestCensorIsFoundOut(t *testing.T) {
 		}
 		require.Equal(t, err, w.check(w.watcher(), 60), "from genesis")
 	}
+}
+
+// leftOut returns a world in which a forced transaction was left out for too long,
+// and what a watcher with a policy says of it.
+func leftOut(t *testing.T, policy Policy) (*world, *Watcher, error) {
+	t.Helper()
+	w := newWorld(t)
+	w.force(2, "wanted")
+	w.block(0, 1)
+	x := w.watching(policy)
+	var err error
+	for w.head = 6; w.head < 60 && err == nil; w.head++ {
+		w.block(w.head, w.head)
+		err = w.check(x, w.head)
+	}
+	require.ErrorAs(t, err, new(*CensorError))
+	return w, x, err
+}
+
+func (w *world) watching(policy Policy) *Watcher {
+	w.t.Helper()
+	p := w.params()
+	p.Config.Policy, p.Problems = policy, w.board
+	x := NewWatcher(p, w)
+	require.NoError(w.t, x.recall())
+	return x
+}
+
+// Nothing above is applied, and the reason is on the board, until DA holds a block
+// that has the transaction; also over restarts.
+func TestCensoredChainGoesOnWhenDAHasTheTransaction(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		w, x, err := leftOut(t, PolicyWait)
+		require.Equal(t, err, x.Held())
+		applied := w.final
+		more := func(posted uint64, txs ...[]byte) error {
+			w.block(w.head, posted, txs...)
+			w.final = applied // nothing is applied
+			if restarted {
+				x = w.watching(PolicyWait)
+				require.Error(t, x.Held())
+			}
+			err := w.check(x, w.head)
+			w.head++
+			return err
+		}
+		for range 6 * epoch {
+			require.Equal(t, err, more(w.head))
+		}
+		list := w.board.List()
+		require.Len(t, list, 1)
+		require.Equal(t, err.Error(), list[0].Reason)
+		require.True(t, list[0].Unready)
+		require.Equal(t, err, more(0, bytesOf("wanted")...), "peers have it, DA has not")
+		require.Equal(t, err, more(w.head))
+		late := applied + 6*epoch + 1
+		in := w.seen[late]
+		in.HeaderDA, in.DataDA = w.head, w.head
+		w.seen[late] = in
+		require.NoError(t, more(w.head))
+		require.NoError(t, x.Held())
+		require.Empty(t, w.board.List())
+		for range 2 * epoch { // until the epoch in which it was taken has ended
+			if restarted {
+				x = w.watching(PolicyWait)
+			}
+			w.block(w.head, w.head)
+			require.NoError(t, w.check(x, w.head))
+			w.head++
+		}
+		require.Zero(t, w.waits(x))
+		require.Len(t, w.proofs, 1, "that it came late does not excuse the blocks before")
+	}
+}
+
+// By the policy halt the node ends once per transaction, and then serves.
+func TestCensorHaltsOnce(t *testing.T) {
+	w, _, err := leftOut(t, PolicyHalt)
+	var censored *CensorError
+	require.ErrorAs(t, err, &censored)
+	require.True(t, censored.Permanent())
+	for range 3 {
+		x := w.watching(PolicyHalt)
+		require.ErrorAs(t, x.Held(), &censored)
+		require.False(t, censored.Permanent())
+		require.ErrorAs(t, w.check(x, w.head), &censored)
+		require.False(t, censored.Permanent(), "a restart does not end for the same transaction")
+	}
+	x := w.watching(PolicyWarn) // an operator's decision
+	require.NoError(t, x.Held())
+	require.NoError(t, w.check(x, w.head))
+	require.Equal(t, uint64(1), x.Stats().Censored)
 }
 
 // By the policy warn the chain is followed, and the others are still checked.
@@ -134,6 +233,7 @@ func TestCensorWarn(t *testing.T) {
 	x.publish(nil)
 	require.Equal(t, uint64(2), x.Stats().Censored)
 	require.Contains(t, x.Stats().Last, "sequencer censors")
+	require.Len(t, w.proofs, 2)
 }
 
 // A sequencer that posts nothing, since its way to DA is cut, is not accused for

@@ -24,11 +24,35 @@ func filled(t *testing.T, n int) leveldb.Config {
 		b.Put(fmt.Appendf(nil, "k%03d", i), bytes.Repeat([]byte{byte(i)}, 1000))
 		require.NoError(t, db.Write(&b, true))
 	}
-	killed := config(t)
-	require.NoError(t, os.MkdirAll(filepath.Dir(killed.Path), 0o750))
-	require.NoError(t, os.CopyFS(killed.Path, os.DirFS(cfg.Path)))
+	killed := copied(t, cfg)
 	require.NoError(t, db.Close())
 	return killed
+}
+
+// copied returns a copy of a database as it is now.
+func copied(t *testing.T, cfg leveldb.Config) leveldb.Config {
+	t.Helper()
+	to := config(t)
+	require.NoError(t, os.MkdirAll(filepath.Dir(to.Path), 0o750))
+	require.NoError(t, os.CopyFS(to.Path, os.DirFS(cfg.Path)))
+	return to
+}
+
+func zeroPage(t *testing.T, path string, page int) {
+	t.Helper()
+	const size = 4096
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	clear(b[page*size : (page+1)*size])
+	require.NoError(t, os.WriteFile(path, b, 0o600))
+}
+
+// damagedAt checks that one flipped byte of the journal is found.
+func damagedAt(t *testing.T, cfg leveldb.Config, at int) {
+	t.Helper()
+	broken := copied(t, cfg)
+	flip(t, file(t, broken, "*.log"), at)
+	damaged(t, broken)
 }
 
 // file returns the one file of the database that matches pattern.
@@ -57,7 +81,7 @@ func damaged(t *testing.T, cfg leveldb.Config) {
 		var corrupt *leveldb.CorruptionError
 		require.ErrorAs(t, err, &corrupt)
 		require.Equal(t, cfg.Path, corrupt.Path)
-		require.ErrorContains(t, err, "restore it from a backup")
+		require.ErrorContains(t, err, "'tandem repair'")
 	}
 }
 

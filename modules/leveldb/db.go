@@ -15,17 +15,29 @@ import (
 
 // DB is one database. All methods may be called from any goroutine.
 type DB struct {
-	cfg Config
-	mem storage.Storage // set for a database that is not in a directory
+	cfg   Config
+	disk  Disk
+	watch *Watch
 
-	mu     sync.Mutex // held by Open and Close
-	stor   storage.Storage
-	open   atomic.Pointer[leveldb.DB]
-	failed atomic.Pointer[error] // the first failed write
+	mu   sync.Mutex                    // held by Open and Close
+	stor atomic.Pointer[syncedStorage] // set while open is
+	open atomic.Pointer[leveldb.DB]
 }
 
+// Option changes how a database is made.
+type Option func(*DB)
+
+// OnDisk keeps the database on another disk than Files; Config.Path is its name there.
+func OnDisk(d Disk) Option { return func(db *DB) { db.disk = d } }
+
 // New returns the database of cfg, closed.
-func New(cfg Config) *DB { return &DB{cfg: cfg} }
+func New(cfg Config, opts ...Option) *DB {
+	db := &DB{cfg: cfg, disk: Files{}}
+	for _, o := range opts {
+		o(db)
+	}
+	return db
+}
 
 // NewMemory returns a database that lives in memory, closed. What is in it
 // stays over Close and Open of the same *DB.
@@ -33,7 +45,7 @@ func NewMemory() *DB { return NewOn(storage.NewMemStorage(), memoryConfig()) }
 
 // NewOn returns a database on a goleveldb storage, closed; cfg.Path is only a
 // name. Close does not close the storage. Tests use it to make disks fail.
-func NewOn(s storage.Storage, cfg Config) *DB { return &DB{cfg: cfg, mem: s} }
+func NewOn(s storage.Storage, cfg Config) *DB { return New(cfg, OnDisk(fixed{s})) }
 
 // Open opens the database and makes it when it is missing. A directory that
 // another process holds is ErrInUse, a damaged one a *CorruptionError.
@@ -43,41 +55,39 @@ func (db *DB) Open() error {
 	if db.open.Load() != nil {
 		return fmt.Errorf("open database %s: it is open already", db.name())
 	}
-	stor := db.mem
-	if stor == nil {
-		var err error
-		if stor, err = storage.OpenFile(db.cfg.Path, false); err != nil {
-			return openError(db.name(), err)
-		}
+	stor, err := db.disk.Open(db.cfg.Path)
+	if err != nil {
+		return openError(db.name(), err)
 	}
 	if err := db.openOn(stor); err != nil {
-		if db.mem == nil {
-			err = errors.Join(err, stor.Close())
-		}
-		return err
+		return errors.Join(err, stor.Close())
 	}
 	return nil
 }
 
 func (db *DB) openOn(stor storage.Storage) error {
-	if err := checkLogs(stor); err != nil {
-		return &CorruptionError{Path: db.name(), Err: err}
-	}
-	l, err := leveldb.Open(&syncedStorage{stor}, db.cfg.Options())
-	switch {
-	case isCorrupted(err):
-		return &CorruptionError{Path: db.name(), Err: err}
-	case err != nil:
+	synced := &syncedStorage{Storage: stor}
+	cut, err := checkLogs(synced)
+	if err != nil {
 		return openError(db.name(), err)
 	}
-	db.stor = stor
-	db.failed.Store(nil)
+	l, err := leveldb.Open(synced, db.cfg.Options())
+	if err != nil {
+		return openError(db.name(), err)
+	}
+	if cut != nil {
+		db.watch.cut(db.name(), *cut)
+	}
+	db.stor.Store(synced)
 	db.open.Store(l)
 	return nil
 }
 
 func openError(name string, err error) error {
-	if errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, storage.ErrLocked) {
+	switch {
+	case isCorrupted(err):
+		return &CorruptionError{Path: name, Err: err}
+	case errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, storage.ErrLocked):
 		return fmt.Errorf("%w: %s", ErrInUse, name)
 	}
 	return fmt.Errorf("open database %s: %w", name, err)
@@ -93,19 +103,15 @@ func (db *DB) Close() error {
 	if l == nil {
 		return nil
 	}
-	stor := db.stor
-	db.stor = nil
-	if err := db.closeOn(l, stor); err != nil {
+	stor := db.stor.Swap(nil)
+	if err := closeOn(l, stor); err != nil {
 		return fmt.Errorf("close database %s: %w", db.name(), err)
 	}
 	return nil
 }
 
-func (db *DB) closeOn(l *leveldb.DB, stor storage.Storage) error {
-	if db.mem != nil {
-		return l.Close()
-	}
-	if db.failed.Load() == nil && calm(l) {
+func closeOn(l *leveldb.DB, stor *syncedStorage) error {
+	if stor.writable() && calm(l) {
 		if err := flush(l); err != nil {
 			// goleveldb keeps its write lock then, and Close would wait for it.
 			return errors.Join(err, stor.Close())
@@ -163,29 +169,57 @@ func (db *DB) Has(key []byte) (bool, error) {
 }
 
 // Write applies a batch as a whole or not at all. With sync it has reached the
-// disk when Write returns. Batches of concurrent callers share an fsync.
+// disk when Write returns, and so has everything written before. Batches of
+// concurrent callers share an fsync. After a write has failed all later ones do,
+// until the database is opened again: what its files hold is not known.
 func (db *DB) Write(b *Batch, sync bool) error {
-	l := db.open.Load()
-	if l == nil {
+	l, stor := db.open.Load(), db.stor.Load()
+	if l == nil || stor == nil {
 		return ErrClosed
 	}
-	if cause := db.failed.Load(); cause != nil {
-		return fmt.Errorf("database %s refuses writes until it is opened again, after: %w", db.name(), *cause)
+	if cause := stor.failure(); cause != nil {
+		return fmt.Errorf("database %s refuses writes until it is opened again, after: %w", db.name(), cause)
 	}
-	if err := l.Write(&b.batch, &opt.WriteOptions{Sync: sync}); err != nil {
-		db.failed.CompareAndSwap(nil, &err)
-		return db.explain(err)
+	err := stor.writeClaim(l)
+	if err == nil {
+		err = l.Write(&b.batch, &opt.WriteOptions{Sync: sync})
 	}
-	return nil
+	switch {
+	case err == nil:
+		stor.written.Add(1)
+		return nil
+	case errors.Is(err, leveldb.ErrClosed):
+		return ErrClosed
+	}
+	stor.fail(err)
+	err = db.explain(err)
+	db.watch.failed(db.name(), err)
+	return err
+}
+
+// Written returns how many writes have returned since the database was opened.
+func (db *DB) Written() uint64 {
+	if stor := db.stor.Load(); stor != nil {
+		return stor.written.Load()
+	}
+	return 0
+}
+
+// Durable returns how many of them have reached the disk for certain, the oldest
+// ones. It lags behind for synced writes, which know better.
+func (db *DB) Durable() uint64 {
+	if stor := db.stor.Load(); stor != nil {
+		return stor.durable.Load()
+	}
+	return 0
 }
 
 func (db *DB) name() string {
-	switch {
-	case db.cfg.Path != "":
+	if db.cfg.Path != "" {
 		return db.cfg.Path
-	case db.mem != nil:
-		return "memory"
-	default:
-		return "(no path)"
 	}
+	if _, memory := db.disk.(fixed); memory {
+		return "memory"
+	}
+	return "(no path)"
 }

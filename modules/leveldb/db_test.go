@@ -12,8 +12,10 @@ import (
 	"github.com/syndtr/goleveldb/leveldb/storage"
 	"go.uber.org/fx"
 	"go.uber.org/fx/fxtest"
+	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/leveldb"
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 // pinned is the goleveldb other long-lived nodes hold too. The tag before it
@@ -215,7 +217,7 @@ func TestConfigNamesTheKey(t *testing.T) {
 
 func TestModuleOpensFromStartToStop(t *testing.T) {
 	var db *leveldb.DB
-	app := fxtest.New(t, fx.Supply(config(t)), leveldb.Module(), fx.Populate(&db))
+	app := fxtest.New(t, fx.Supply(config(t), zap.NewNop()), fx.Provide(problems.New), leveldb.Module(), fx.Populate(&db))
 	_, err := db.Get([]byte("a"))
 	require.ErrorIs(t, err, leveldb.ErrClosed)
 	app.RequireStart()

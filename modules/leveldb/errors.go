@@ -25,8 +25,7 @@ type CorruptionError struct {
 
 // Error names the directory, the damage and what to do.
 func (e *CorruptionError) Error() string {
-	return fmt.Sprintf("database %s is damaged (%v): restore it from a backup, or remove the directory to fetch the chain again",
-		e.Path, e.Err)
+	return fmt.Sprintf("database %s is damaged (%v): 'tandem repair' says what is lost with it and removes it", e.Path, e.Err)
 }
 
 // Unwrap returns what goleveldb said.
@@ -50,6 +49,9 @@ func (db *DB) explain(err error) error {
 
 // isCorrupted looks through wrapping, which goleveldb's own test does not.
 func isCorrupted(err error) bool {
+	if _, damaged := errors.AsType[damage](err); damaged {
+		return true
+	}
 	for ; err != nil; err = errors.Unwrap(err) {
 		if lerrors.IsCorrupted(err) {
 			return true

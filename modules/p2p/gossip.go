@@ -19,6 +19,9 @@ const (
 	publishThreshold  = -80 // no messages to it
 	graylistThreshold = -90 // none from it
 	scoreInterval     = 10 * time.Second
+	// seenTime is how long the id of a message is remembered: long enough for it to
+	// have gone round, and for the lists of its neighbours to have forgotten it.
+	seenTime = 30 * time.Second
 )
 
 // gossipOptions bound what pubsub takes and queues, and tell it our scores. Its own
@@ -41,19 +44,31 @@ func (n *Node) gossipOptions() []pubsub.Option {
 		pubsub.WithAppSpecificRpcInspector(n.inspect),
 		pubsub.WithRawTracer(n.queues),
 		pubsub.WithRawTracer(n.unchecked),
+		pubsub.WithRawTracer(n.topics),
+		pubsub.WithSubscriptionFilter(n.topics),
+		pubsub.WithSeenMessagesTTL(seenTime),
 	}
 }
 
 // inspect drops the messages of a peer that sends more than its rate or more than
-// there is room for, before anything is checked, and all that comes from one in the
-// graylist. Subscriptions always pass. Pubsub calls it on one goroutine.
+// there is room for, or what no honest peer makes, before anything is checked, and
+// all that comes from one in the graylist, but for subscriptions. Pubsub calls it on
+// one goroutine.
 func (n *Node) inspect(id peer.ID, rpc *pubsub.RPC) error {
 	now := time.Now()
-	kept, own := n.rates.pass(id, rpc, now)
+	curb(rpc.Control)
+	own, relayed := unsound(string(id), rpc)
+	for range own {
+		n.Penalise(id, Invalid, "gossip in a form nobody makes")
+	}
+	for range relayed {
+		n.Penalise(id, Relayed, "gossip in a form nobody makes")
+	}
+	kept, mine := n.rates.pass(id, rpc, now)
 	if dropped := len(rpc.Publish) - kept; dropped > 0 {
 		n.rates.dropped.Add(uint64(dropped))
 		rpc.Publish = rpc.Publish[:kept]
-		if own {
+		if mine {
 			n.Penalise(id, Flooded, "gossip above its rate")
 		}
 	}
@@ -102,7 +117,7 @@ func (r *rates) pass(id peer.ID, rpc *pubsub.RPC, now time.Time) (kept int, own 
 		r.peers[id] = p
 	}
 	for _, m := range rpc.Publish {
-		if !p.messages.AllowN(now, 1) || !p.bytes.AllowN(now, len(m.GetData())) {
+		if !p.messages.AllowN(now, 1) || !p.bytes.AllowN(now, weight(m)) {
 			return kept, peer.ID(m.GetFrom()) == id
 		}
 		kept++
@@ -161,7 +176,7 @@ func (q *queues) add(id peer.ID, rpc *pubsub.RPC, sign int64) {
 
 func payload(rpc *pubsub.RPC) (n int64) {
 	for _, m := range rpc.Publish {
-		n += int64(len(m.GetData()))
+		n += int64(weight(m))
 	}
 	return n
 }

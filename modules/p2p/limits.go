@@ -34,9 +34,9 @@ func (c Config) resources() (network.ResourceManager, error) {
 		StreamsOutbound: rcmgr.LimitVal(max(streams, c.MaxPeerStreams)),
 		FD:              rcmgr.LimitVal(conns), Memory: rcmgr.LimitVal64(c.BufferBytes),
 	}
-	transient := rcmgr.ResourceLimits{
+	transient := rcmgr.ResourceLimits{ // streams without a protocol are bounded per peer, see streamGate
 		Conns: transientConns, ConnsInbound: transientConns / 2, ConnsOutbound: transientConns / 2,
-		Streams: 2 * transientConns, StreamsInbound: transientConns, StreamsOutbound: 2 * transientConns,
+		Streams: all.Streams, StreamsInbound: all.StreamsInbound, StreamsOutbound: all.StreamsOutbound,
 		FD: transientConns, Memory: rcmgr.LimitVal64(c.BufferBytes / bufferShare),
 	}
 	one := rcmgr.ResourceLimits{
@@ -68,7 +68,7 @@ func (c Config) resources() (network.ResourceManager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("p2p: limits: %w", err)
 	}
-	return m, nil
+	return newStreamGate(m), nil
 }
 
 // windows returns the bytes of receive windows of all connections.

@@ -18,8 +18,12 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
 	"go.uber.org/zap"
+
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 // Options are further libp2p options, after the node's own; tests put in-memory
@@ -35,8 +39,13 @@ type Params struct {
 	// ChainProtocol is what peers of the chain speak; with none of them the node is
 	// isolated. Empty takes every peer for one.
 	ChainProtocol protocol.ID
-	Options       Options
-	Log           *zap.Logger
+	// Topics are those that will be joined. Peers may subscribe to them from the
+	// start, and to no others before they are joined.
+	Topics  []string
+	Options Options
+	// Problems hears of peers with other keys than expected; nil hears nothing.
+	Problems *problems.Board
+	Log      *zap.Logger
 }
 
 // Node is the libp2p side of the node. Host and PubSub are there from Start to
@@ -51,8 +60,10 @@ type Node struct {
 	known  acquaintances
 
 	unchecked *unchecked
+	topics    *topics
 
 	expelled chan peer.ID  // to be disconnected
+	doubled  chan peer.ID  // have two connections of one sort
 	lifted   chan struct{} // capacity 1: a ban was lifted
 	rescues  atomic.Uint64
 
@@ -90,13 +101,14 @@ func New(p Params) (*Node, error) {
 	}
 	n := &Node{
 		p: p, static: make(map[peer.ID]struct{}, len(static)), scores: newScores(p.Config), rates: newRates(p.Config),
-		expelled: make(chan peer.ID, maxExpelled), lifted: make(chan struct{}, 1),
+		expelled: make(chan peer.ID, maxExpelled), doubled: make(chan peer.ID, maxExpelled), lifted: make(chan struct{}, 1),
 	}
 	for _, info := range static {
 		n.static[info.ID] = struct{}{}
 	}
 	n.gater = &gater{blocked: blocked, allowed: allowed, free: n.permitted}
-	n.queues, n.unchecked = newQueues(p.Config, n.expel), newUnchecked(p.Config, n.ID())
+	n.topics = newTopics(p.Topics, func(id peer.ID) { n.Penalise(id, Invalid, "subscriptions to too many topics") })
+	n.queues, n.unchecked = newQueues(p.Config, n.expel), newUnchecked(p.Config, n.ID(), n.topics)
 	return n, nil
 }
 
@@ -130,6 +142,10 @@ func (n *Node) open(ctx context.Context) error {
 		libp2p.DisableRelay(),
 		libp2p.DisableMetrics(),
 	}
+	if len(n.p.Options) == 0 {
+		// No others: peers advertise what they like, and every transport would be dialled.
+		opts = append(opts, libp2p.Transport(tcp.NewTCPTransport), libp2p.Transport(libp2pquic.NewTransport))
+	}
 	if cfg.Disabled {
 		opts = append(opts, libp2p.NoListenAddrs)
 	}
@@ -151,10 +167,17 @@ func (n *Node) open(ctx context.Context) error {
 		err = fmt.Errorf("p2p: listen on %s: %w", strings.Join(cfg.ListenAddresses, ", "), err)
 		return errors.Join(err, trimmer.Close(), resources.Close())
 	}
-	n.host.Network().Notify(new(staleConns).notifiee())
+	stale := &staleConns{doubled: func(id peer.ID) {
+		select {
+		case n.doubled <- id:
+		default:
+		}
+	}}
+	n.host.Network().Notify(stale.notifiee())
 	// GossipSub among ourselves; with FloodSub peers it speaks FloodSub. Own
 	// messages go to everybody at once: one hop is the tip latency of followers.
-	n.pubsub, err = pubsub.NewGossipSub(ctx, n.host, append(n.gossipOptions(),
+	guarded := guardedHost{Host: n.host, refused: func(id peer.ID, err error) { n.Penalise(id, Invalid, err.Error()) }}
+	n.pubsub, err = pubsub.NewGossipSub(ctx, guarded, append(n.gossipOptions(),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictSign),
 		pubsub.WithMaxMessageSize(cfg.MaxMessageBytes),
 		pubsub.WithFloodPublish(true),
@@ -171,7 +194,11 @@ func (n *Node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.dht, err = dht.New(n.host, dht.Mode(dht.ModeServer), dht.BootstrapPeers(static...))
+	bounds, err := tableOptions(n.p.ChainID)
+	if err != nil {
+		return err
+	}
+	n.dht, err = dht.New(n.host, append(bounds, dht.Mode(dht.ModeServer), dht.BootstrapPeers(static...))...)
 	if err != nil {
 		return fmt.Errorf("start DHT: %w", err)
 	}

@@ -41,6 +41,12 @@ func build(t *testing.T, name string, c p2p.Config) *p2p.Node {
 func start(t *testing.T, name string, c p2p.Config) (n *p2p.Node, stop func()) {
 	t.Helper()
 	n = build(t, name, c)
+	return n, runs(t, n)
+}
+
+// runs runs a node until the returned stop is called, or the test ends.
+func runs(t *testing.T, n *p2p.Node) (stop func()) {
+	t.Helper()
 	require.NoError(t, n.Start(t.Context()))
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
@@ -56,7 +62,7 @@ func start(t *testing.T, name string, c p2p.Config) (n *p2p.Node, stop func()) {
 		require.NoError(t, n.Close(context.WithoutCancel(t.Context())))
 	}
 	t.Cleanup(stop)
-	return n, stop
+	return stop
 }
 
 func address(n *p2p.Node) string { return n.Addresses()[0].String() }

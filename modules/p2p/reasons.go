@@ -18,6 +18,8 @@ const (
 	Stalled
 	// Flooded: messages of its own above the rate.
 	Flooded
+	// Repeated: gossip of its own that brings nothing, far more than honest peers send.
+	Repeated
 	// Operator: banned by hand.
 	Operator
 
@@ -39,6 +41,7 @@ func (r Reason) cost() cost {
 		Unproven: {15, -75},
 		Stalled:  {5, -60},
 		Flooded:  {1, BanScore},
+		Repeated: {5, BanScore},
 		Operator: {100, BanScore},
 	}[r]
 }
@@ -48,7 +51,7 @@ func (r Reason) String() string {
 	if r >= reasons {
 		return "unknown"
 	}
-	return [reasons]string{"invalid", "relayed", "mismatch", "unproven", "stalled", "flooded", "operator"}[r]
+	return [reasons]string{"invalid", "relayed", "mismatch", "unproven", "stalled", "flooded", "repeated", "operator"}[r]
 }
 
 // Reasons returns the names of all reasons.

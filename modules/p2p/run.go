@@ -55,6 +55,8 @@ func (n *Node) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { n.police(ctx, h) })
 	wg.Go(func() { n.watchIsolation(ctx, h, wake) })
+	wg.Go(func() { n.watchTwins(ctx, h) })
+	n.reportOwn()
 	for _, info := range static {
 		if info.ID != h.ID() {
 			h.ConnManager().Protect(info.ID, "static")
@@ -135,6 +137,7 @@ func (n *Node) keepConnected(ctx context.Context, h host.Host, info peer.AddrInf
 	backoff, up := firstBackoff, connectedSince{}
 	for ctx.Err() == nil {
 		if connected() {
+			n.reportDial(info, nil)
 			up.note()
 			if !wait(ctx, changed, nil) {
 				return
@@ -179,6 +182,7 @@ func (c *connectedSince) note() {
 
 func (n *Node) dialStatic(ctx context.Context, h host.Host, info peer.AddrInfo, first bool) bool {
 	err := n.dial(ctx, h, info)
+	n.reportDial(info, err)
 	if err != nil && first {
 		n.p.Log.Info("static peer does not answer, dialling goes on", zap.Stringer("peer", info.ID), zap.Error(err))
 	}

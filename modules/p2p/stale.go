@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // A peer that was killed and restarted comes back on a new connection while the
@@ -14,6 +15,8 @@ import (
 // more. So the old connection goes as soon as there is a new one, and when one that
 // pubsub may have used ends beside another, both sides start over.
 type staleConns struct {
+	doubled func(peer.ID) // called for a peer that has two connections of one sort; must not block
+
 	mu       sync.Mutex
 	replaced map[string]struct{} // ids of connections closed here
 }
@@ -34,7 +37,15 @@ func (s *staleConns) notifiee() network.Notifiee {
 // learns of the end of the old one before it is greeted on the new one.
 func (s *staleConns) connected(n network.Network, c network.Conn) {
 	for _, old := range n.ConnsToPeer(c.RemotePeer()) {
-		if old.ID() == c.ID() || c.Stat().Opened.Sub(old.Stat().Opened) < older {
+		if old.ID() == c.ID() {
+			continue
+		}
+		least := older
+		if sameSort(old, c) {
+			least = settled
+			s.doubled(c.RemotePeer())
+		}
+		if c.Stat().Opened.Sub(old.Stat().Opened) < least {
 			continue
 		}
 		s.mu.Lock()
@@ -42,6 +53,13 @@ func (s *staleConns) connected(n network.Network, c network.Conn) {
 		s.mu.Unlock()
 		_ = old.Close() // the other side is gone
 	}
+}
+
+// sameSort reports whether two connections that the peer has dialled are over the
+// same transport. No simultaneous dial and no race between transports explains them.
+func sameSort(a, b network.Conn) bool {
+	return a.Stat().Direction == network.DirInbound && b.Stat().Direction == network.DirInbound &&
+		a.ConnState().Transport == b.ConnState().Transport
 }
 
 func (s *staleConns) disconnected(n network.Network, c network.Conn) {

@@ -22,17 +22,16 @@ type unchecked struct {
 	self         peer.ID
 	dropped      atomic.Uint64
 
-	mu     sync.Mutex
-	bytes  int64
-	peers  map[peer.ID]int64
-	topics map[string]struct{}
+	topics *topics
+
+	mu    sync.Mutex
+	bytes int64
+	peers map[peer.ID]int64
 }
 
-func newUnchecked(c Config, self peer.ID) *unchecked {
+func newUnchecked(c Config, self peer.ID, t *topics) *unchecked {
 	limit := int64(c.GossipUncheckedBytes)
-	return &unchecked{
-		limit: limit, share: limit / uncheckedShare, self: self, peers: make(map[peer.ID]int64), topics: make(map[string]struct{}),
-	}
+	return &unchecked{limit: limit, share: limit / uncheckedShare, self: self, topics: t, peers: make(map[peer.ID]int64)}
 }
 
 // admit drops the messages there is no room for, and those of topics this node is
@@ -42,10 +41,10 @@ func (u *unchecked) admit(id peer.ID, rpc *pubsub.RPC) {
 	defer u.mu.Unlock()
 	kept := rpc.Publish[:0]
 	for _, m := range rpc.Publish {
-		if _, ours := u.topics[m.GetTopic()]; !ours {
+		if !u.topics.joined(m.GetTopic()) {
 			continue
 		}
-		size := int64(len(m.GetData()))
+		size := int64(weight(m))
 		if u.bytes+size > u.limit || u.peers[id]+size > u.share {
 			u.dropped.Add(1)
 			continue
@@ -63,7 +62,7 @@ func (u *unchecked) left(m *pubsub.Message) {
 	if m.ReceivedFrom == u.self {
 		return // published here, never taken in
 	}
-	size := int64(len(m.GetData()))
+	size := int64(weight(m.Message))
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.bytes -= size
@@ -92,18 +91,4 @@ func (u *unchecked) RejectMessage(m *pubsub.Message, reason string) {
 		return // later: ValidateMessage was there before
 	}
 	u.left(m)
-}
-
-// Join implements pubsub.RawTracer.
-func (u *unchecked) Join(topic string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.topics[topic] = struct{}{}
-}
-
-// Leave implements pubsub.RawTracer.
-func (u *unchecked) Leave(topic string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	delete(u.topics, topic)
 }

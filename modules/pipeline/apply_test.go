@@ -47,7 +47,7 @@ func TestApplyFromHighInitialHeight(t *testing.T) {
 	p := w.start()
 	require.Equal(t, uint64(100), p.Next())
 	require.NoError(t, p.Apply(t.Context(), w.blocks, block.SourceP2P))
-	require.NoError(t, p.Include(t.Context(), seen(w.at(100), 5), 6))
+	require.NoError(t, p.Include(t.Context(), seen(w.at(100), 5), upTo(6)))
 	require.Equal(t, uint64(100), p.Snapshot().Final)
 	low := *w.at(100).Header
 	low.Header.Height = 7
@@ -102,9 +102,11 @@ func TestInvariant1_LinkedSignedAndMatching(t *testing.T) {
 			blocks := []block.Block{w.at(1), w.at(2), w.at(3), bad, w.at(5)}
 			err := p.Apply(t.Context(), blocks, block.SourceP2P)
 			require.ErrorIs(t, err, tt.rule)
-			var v *block.Violation
-			require.ErrorAs(t, err, &v)
-			require.Equal(t, uint64(4), v.Height)
+			if tt.rule != block.ErrWrongAppHash { // that takes execution to know
+				var v *block.Violation
+				require.ErrorAs(t, err, &v)
+				require.Equal(t, uint64(4), v.Height)
+			}
 			require.Equal(t, uint64(3), p.Snapshot().Applied(), "what came before is applied")
 			require.Equal(t, heights(1, 3), w.exec.ran, "nothing is executed unverified")
 			require.NoError(t, p.Apply(t.Context(), w.blocks, block.SourceDA), "the honest block is still welcome")
@@ -244,6 +246,7 @@ func TestGroupEndsByTime(t *testing.T) {
 	require.Equal(t, []int{3, 3}, w.events.groups)
 }
 
+// The fsync of a block made here is that of the pending block it was.
 func TestLocalBlocksReachTheDisk(t *testing.T) {
 	w := newWorld(t, 2)
 	clear(w.store.headers)
@@ -251,7 +254,6 @@ func TestLocalBlocksReachTheDisk(t *testing.T) {
 	p := w.start()
 	require.NoError(t, p.Apply(t.Context(), w.blocks[:1], block.SourceLocal))
 	b := w.store.batches[0]
-	require.True(t, b.Sync)
 	require.True(t, b.DropPending)
 	require.Equal(t, w.blocks[:1], b.Blocks)
 	require.Len(t, b.States, 1)
@@ -319,7 +321,7 @@ func TestExecutorPanicIsNamed(t *testing.T) {
 	require.Contains(t, string(pe.Stack), "apply_test.go")
 	require.Equal(t, uint64(1), p.Snapshot().Applied())
 	require.ErrorAs(t, p.Apply(t.Context(), w.blocks, block.SourceP2P), &pe, "no more blocks are taken")
-	require.ErrorAs(t, p.Include(t.Context(), seen(w.at(1), 1), 2), &pe)
+	require.ErrorAs(t, p.Include(t.Context(), seen(w.at(1), 1), upTo(2)), &pe)
 }
 
 // A commit that failed is tried again before anything else: what was executed
@@ -370,7 +372,7 @@ func TestNothingBeforeOpen(t *testing.T) {
 	w := newWorld(t, 1)
 	p := pipeline.New(w.params())
 	require.ErrorIs(t, p.Apply(t.Context(), w.blocks, block.SourceP2P), pipeline.ErrNotOpen)
-	require.ErrorIs(t, p.Include(t.Context(), nil, 1), pipeline.ErrNotOpen)
+	require.ErrorIs(t, p.Include(t.Context(), nil, upTo(1)), pipeline.ErrNotOpen)
 	require.Equal(t, uint64(1), p.Next())
 }
 

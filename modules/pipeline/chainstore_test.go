@@ -49,7 +49,7 @@ func TestOverChainstore(t *testing.T) {
 	require.NoError(t, s.Headers().Append(t.Context(), testutil.Headers(w.blocks[:30])...))
 	require.NoError(t, s.Data().Append(t.Context(), testutil.DataOf(w.blocks[:30])...))
 	require.NoError(t, p.Apply(t.Context(), w.blocks[:20], block.SourceP2P))
-	require.NoError(t, p.Include(t.Context(), slices.Concat(seen(w.at(1), 3), seen(w.at(2), 3), seen(w.at(25), 4)), 5))
+	require.NoError(t, p.Include(t.Context(), slices.Concat(seen(w.at(1), 3), seen(w.at(2), 3), seen(w.at(25), 4)), upTo(5)))
 	require.Equal(t, uint64(2), p.Snapshot().Final)
 	done()
 
@@ -70,14 +70,14 @@ func TestOverChainstore(t *testing.T) {
 	for _, b := range w.blocks {
 		incs = append(incs, seen(b, 6)...)
 	}
-	require.NoError(t, p.Include(t.Context(), incs, 7))
+	require.NoError(t, p.Include(t.Context(), incs, upTo(7)))
 	require.Equal(t, uint64(40), p.Snapshot().Final)
 	done()
 
 	p = open()
 	require.Equal(t, uint64(40), p.Snapshot().Final)
 	require.Equal(t, w.roots[40], p.Snapshot().State.AppHash)
-	require.Equal(t, uint64(7), s.DACursor())
+	require.Equal(t, uint64(7), s.DA().Floor)
 	require.Equal(t, heights(1, 40), w.exec.finals)
 	done()
 

@@ -23,6 +23,8 @@ type Config struct {
 	GroupTime   time.Duration `koanf:"group_time"`
 	// Conflict is the policy for a proposer that signs two headers of a height.
 	Conflict Policy `koanf:"conflict"`
+	// Refuted is the policy for a header that execution refutes.
+	Refuted RefutedPolicy `koanf:"refuted"`
 	// Proposers are addresses (32 bytes in hex) that a node which executes nothing
 	// takes blocks of, beside the genesis proposer. Others learn them from the state.
 	Proposers []string `koanf:"proposers"`
@@ -42,7 +44,7 @@ func (c Config) proposers() [][]byte {
 // Default returns limits that keep a commit below a few megabytes and the
 // applied head no more than a moment behind the executor.
 func Default() Config {
-	return Config{GroupBlocks: 256, GroupBytes: 8 << 20, GroupTime: 200 * time.Millisecond, Conflict: PolicyAuto, Proposers: []string{}}
+	return Config{GroupBlocks: 256, GroupBytes: 8 << 20, GroupTime: 200 * time.Millisecond, Conflict: PolicyAuto, Refuted: RefutedWait, Proposers: []string{}}
 }
 
 // Validate returns one error that names the key, the value and what was expected.
@@ -56,6 +58,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("pipeline.group_time is %s, want more than 0", c.GroupTime)
 	case c.Conflict != PolicyAuto && c.Conflict != PolicyFollowDA && c.Conflict != PolicyHalt:
 		return fmt.Errorf("pipeline.conflict is %q, want %s, %s or %s", c.Conflict, PolicyAuto, PolicyFollowDA, PolicyHalt)
+	case c.Refuted != RefutedWait && c.Refuted != RefutedHalt:
+		return fmt.Errorf("pipeline.refuted is %q, want %s or %s", c.Refuted, RefutedWait, RefutedHalt)
 	}
 	for _, text := range c.Proposers {
 		if address, err := hex.DecodeString(text); err != nil || len(address) != block.HashSize {

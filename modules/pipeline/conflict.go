@@ -60,9 +60,10 @@ func (p *Pipeline) Conflicts() Conflicts {
 
 // Report takes two headers of one height that came from peers; c.Have is the
 // stored one. It keeps the proof and decides nothing but, with the policy halt,
-// to take no more blocks: what DA says comes through Include. It does not wait
-// for the pipeline, unless the two are of different proposers: then one of them
-// was not in office, which is no proof of anything.
+// to take no more blocks: what DA says comes through Include. It waits for
+// the pipeline only where the stored header may have to be removed: the two are of
+// different proposers, so one of them was not in office, which is no proof of
+// anything; or execution refuted a header of that height before.
 func (p *Pipeline) Report(ctx context.Context, c *block.Conflict[*block.SignedHeader], peer string) error {
 	if rivals(c.Have, c.Got) {
 		return p.reconsider(ctx)
@@ -77,6 +78,9 @@ func (p *Pipeline) Report(ctx context.Context, c *block.Conflict[*block.SignedHe
 		Second: block.Sighting{Header: c.Got, Source: block.SourceP2P, Peer: peer, At: now},
 	}
 	fresh, err := p.accuse(ctx, e)
+	if err == nil && p.refuted.lowest() == c.Height {
+		err = p.giveWay(ctx, c.Have)
+	}
 	if err != nil || !fresh {
 		return err
 	}
@@ -160,6 +164,8 @@ func (p *Pipeline) judge(ctx context.Context, s *sieve, inc block.Inclusion) err
 		return nil // it came second on DA as well
 	case s.forkedBelow(inc.Height):
 		return nil // what is above a fork is read again once that is settled
+	case p.refuted.has(inc.Hash):
+		return nil // nothing is rolled back for it
 	}
 	e := &EquivocationError{
 		Height: inc.Height, Applied: have.Digest(), OnDA: inc.Hash, DAHeight: inc.DAHeight, Proven: true,

@@ -83,7 +83,7 @@ func where(b block.Block) uint64 { return b.Height() + 10 }
 // sweep does what the DA worker does once: it reads from the cursor on, appends
 // what links, and reports, in full where the stores have another header.
 func (f *forked) sweep(ctx context.Context, p *pipeline.Pipeline) error {
-	from := f.store.DACursor()
+	from := f.store.DA().Floor
 	var incs []block.Inclusion
 	for _, b := range f.da {
 		if where(b) < from {
@@ -106,7 +106,7 @@ func (f *forked) sweep(ctx context.Context, p *pipeline.Pipeline) error {
 		}
 		incs = append(incs, seenData(b, where(b))...)
 	}
-	return p.Include(ctx, incs, where(f.da[len(f.da)-1])+1)
+	return p.Include(ctx, incs, upTo(where(f.da[len(f.da)-1])+1))
 }
 
 // sync does what the syncer does once: it applies what the stores hold.
@@ -171,7 +171,7 @@ func TestT1_FollowDAInEveryOrder(t *testing.T) {
 		"da noted, then peers": func(t *testing.T, f *forked) *pipeline.Pipeline {
 			t.Helper()
 			p := f.start()
-			require.NoError(t, p.Include(t.Context(), seen(f.da[3], where(f.da[3])), 0))
+			require.NoError(t, p.Include(t.Context(), seen(f.da[3], where(f.da[3])), upTo(0)))
 			err := p.Apply(t.Context(), f.blocks, block.SourceP2P)
 			var e *pipeline.EquivocationError
 			require.ErrorAs(t, err, &e)
@@ -187,7 +187,7 @@ func TestT1_FollowDAInEveryOrder(t *testing.T) {
 			t.Helper()
 			p := f.start()
 			require.NoError(t, p.Apply(t.Context(), f.blocks[:4], block.SourceP2P))
-			require.Error(t, p.Include(t.Context(), seen(f.da[3], where(f.da[3])), where(f.da[3])+1))
+			require.Error(t, p.Include(t.Context(), seen(f.da[3], where(f.da[3])), upTo(where(f.da[3])+1)))
 			return f.start()
 		},
 	}
@@ -262,11 +262,11 @@ func TestConflictThatIsFoundFromTheTop(t *testing.T) {
 	f := newForked(t, 2, 4, 4)
 	p := f.start()
 	require.NoError(t, p.Apply(t.Context(), f.blocks, block.SourceP2P))
-	require.NoError(t, p.Include(t.Context(), contested(f.da[4], 7), 8), "it follows nothing that is known")
+	require.NoError(t, p.Include(t.Context(), contested(f.da[4], 7), upTo(8)), "it follows nothing that is known")
 	require.Equal(t, uint64(6), p.Snapshot().Applied())
 	require.Len(t, f.strays(), 1)
 	require.Len(t, f.store.proofs, 1)
-	err := p.Include(t.Context(), contested(f.da[2], 9), 10)
+	err := p.Include(t.Context(), contested(f.da[2], 9), upTo(10))
 	var back *pipeline.RevertedError
 	require.ErrorAs(t, err, &back)
 	require.Equal(t, uint64(2), back.To)
@@ -293,7 +293,7 @@ func TestConflictPolicyHalt(t *testing.T) {
 			for range 2 {
 				err := f.sweep(t.Context(), p)
 				require.True(t, isPermanent(err), "%v", err)
-				require.ErrorContains(t, err, "set pipeline.conflict to follow-da")
+				require.ErrorContains(t, err, "'tandem repair --apply' rolls back to block 3 and follows it")
 				require.ErrorContains(t, err, "evidence")
 				require.Equal(t, err, p.Conflicts().Halted)
 				require.ErrorIs(t, p.Apply(t.Context(), f.blocks, block.SourceP2P), err, "no more blocks are taken")
@@ -321,12 +321,12 @@ func TestConflictBelowFinalHalts(t *testing.T) {
 	for _, b := range f.blocks {
 		incs = append(incs, seen(b, 20+b.Height())...)
 	}
-	require.NoError(t, p.Include(t.Context(), incs, 40))
+	require.NoError(t, p.Include(t.Context(), incs, upTo(40)))
 	require.Equal(t, uint64(7), p.Snapshot().Final)
 
-	require.NoError(t, p.Include(t.Context(), contested(f.da[3], 41), 42), "it came second")
+	require.NoError(t, p.Include(t.Context(), contested(f.da[3], 41), upTo(42)), "it came second")
 	require.Len(t, f.store.proofs, 1)
-	err := p.Include(t.Context(), contested(f.da[3], 5), 43)
+	err := p.Include(t.Context(), contested(f.da[3], 5), upTo(43))
 	require.True(t, isPermanent(err), "%v", err)
 	require.ErrorContains(t, err, "never rolled back")
 	require.Equal(t, uint64(7), f.store.final)
@@ -355,13 +355,13 @@ func TestT1_TwoHeadersFromPeers(t *testing.T) {
 				require.Equal(t, block.SourceP2P, e.Second.Source)
 				require.Equal(t, "some peer", e.Second.Peer)
 			}
-			err := p.Include(t.Context(), nil, 9)
+			err := p.Include(t.Context(), nil, upTo(9))
 			if policy == pipeline.PolicyHalt {
 				require.True(t, isPermanent(err))
 				require.ErrorContains(t, err, "start the node again to go on")
 				p = f.start()
 				require.NoError(t, p.Report(t.Context(), c, "another peer"), "known by now")
-				require.NoError(t, p.Include(t.Context(), nil, 9))
+				require.NoError(t, p.Include(t.Context(), nil, upTo(9)))
 				return
 			}
 			require.NoError(t, err)

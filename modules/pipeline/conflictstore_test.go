@@ -120,7 +120,7 @@ func (d *disk) follow(p *pipeline.Pipeline, story []block.Block) error {
 				}
 			}
 		}
-		if err := p.Include(d.t.Context(), incs, 100); err != nil && !reverted(err) {
+		if err := p.Include(d.t.Context(), incs, upTo(100)); err != nil && !reverted(err) {
 			return err
 		}
 		for h := p.Next(); h <= data.Height(); h = p.Next() {

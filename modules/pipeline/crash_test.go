@@ -25,7 +25,7 @@ func script(w *world) []func(context.Context, *pipeline.Pipeline) error {
 			for _, b := range blocks {
 				incs = append(incs, seen(b, cursor-1)...)
 			}
-			return p.Include(ctx, incs, cursor)
+			return p.Include(ctx, incs, upTo(cursor))
 		}
 	}
 	return []func(context.Context, *pipeline.Pipeline) error{
@@ -140,7 +140,7 @@ func TestAnyOrderEndsInTheSameState(t *testing.T) {
 				}
 			case 2, 3:
 				some := rapid.SliceOfN(rapid.SampledFrom(incs), 0, 6).Draw(rt, "incs")
-				require.NoError(rt, p.Include(t.Context(), some, uint64(rapid.IntRange(0, 50).Draw(rt, "cursor"))))
+				require.NoError(rt, p.Include(t.Context(), some, upTo(uint64(rapid.IntRange(0, 50).Draw(rt, "cursor")))))
 			case 4:
 				w.faults.reset(rapid.IntRange(1, 12).Draw(rt, "fault"), true)
 				_ = p.Apply(t.Context(), w.blocks, block.SourceP2P)
@@ -165,7 +165,7 @@ func TestAnyOrderEndsInTheSameState(t *testing.T) {
 			}
 		}
 		require.NoError(rt, p.Apply(t.Context(), w.blocks, block.SourceP2P))
-		require.NoError(rt, p.Include(t.Context(), incs, 100))
+		require.NoError(rt, p.Include(t.Context(), incs, upTo(100)))
 		s := p.Snapshot()
 		require.Equal(rt, uint64(n), s.Applied())
 		require.Equal(rt, uint64(n), s.Final)
@@ -193,7 +193,7 @@ func TestConcurrentUse(t *testing.T) {
 		var err error
 		for i, b := range w.blocks {
 			if err == nil {
-				err = p.Include(t.Context(), seen(b, uint64(i+1)), uint64(i+2))
+				err = p.Include(t.Context(), seen(b, uint64(i+1)), upTo(uint64(i+2)))
 			}
 		}
 		done <- err
@@ -233,7 +233,7 @@ func TestWaitingForTheTurnEndsWithTheContext(t *testing.T) {
 	<-entered
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, p.Include(ctx, nil, 5), context.Canceled)
+	require.ErrorIs(t, p.Include(ctx, nil, upTo(5)), context.Canceled)
 	close(release)
 	require.NoError(t, <-done)
 }

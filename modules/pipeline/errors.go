@@ -33,18 +33,17 @@ func (e *EquivocationError) Error() string {
 	switch {
 	case e.Final:
 		return fmt.Sprintf("block %d: the proposer signed two headers: %s is final here, but DA has %s at its height %d; a final block is never "+
-			"rolled back: check that the DA endpoint serves the right network and all of its blobs, then start again, or start with empty data "+
-			"to follow DA from the beginning; %s", e.Height, e.Applied, e.OnDA, e.DAHeight, see)
+			"rolled back by itself: check that the DA endpoint serves the right network and all of its blobs, then start again; if DA is right, "+
+			"'tandem rollback --to %d --force' makes room for its block; %s", e.Height, e.Applied, e.OnDA, e.DAHeight, e.Height-1, see)
 	case !e.Proven:
 		return fmt.Sprintf("block %d is %s here, %s on DA at height %d; waiting for what the DA worker makes of it",
 			e.Height, e.Applied, e.OnDA, e.DAHeight)
 	case !e.Other.IsZero():
 		return fmt.Sprintf("block %d: the proposer signed two headers, %s and %s; pipeline.conflict is halt: find out which one stands, %s; "+
-			"start the node again to go on with the first until DA decides, or set pipeline.conflict to follow-da", e.Height, e.Applied, e.Other, see)
+			"start the node again to go on with the first until DA decides; should DA hold the other, 'tandem repair' follows it", e.Height, e.Applied, e.Other, see)
 	}
-	return fmt.Sprintf("block %d: the proposer signed two headers: %s here, %s on DA at height %d; DA stands: set pipeline.conflict to "+
-		"follow-da where the executor can roll back, or restore a backup from below this block, or start with empty data; %s",
-		e.Height, e.Applied, e.OnDA, e.DAHeight, see)
+	return fmt.Sprintf("block %d: the proposer signed two headers: %s here, %s on DA at height %d; DA stands: "+
+		"'tandem repair --apply' rolls back to block %d and follows it; %s", e.Height, e.Applied, e.OnDA, e.DAHeight, e.Height-1, see)
 }
 
 // Permanent reports that trying again does not help.
@@ -60,8 +59,9 @@ type RootError struct {
 
 // Error names both roots.
 func (e *RootError) Error() string {
-	return fmt.Sprintf("executor has state root %s after block %d, want %s: its data is of another chain or "+
-		"damaged, or it is not deterministic; delete its data to replay all blocks", root(e.Got), e.Height, root(e.Want))
+	return fmt.Sprintf("executor has state root %s after block %d, want %s: it is not the one that this chain was executed with, "+
+		"or it is not deterministic: compare execution.name and its version with other nodes; 'tandem repair' says whether its data is damaged",
+		root(e.Got), e.Height, root(e.Want))
 }
 
 // Permanent reports that trying again does not help.

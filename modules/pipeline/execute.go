@@ -10,7 +10,8 @@ import (
 )
 
 // The executor is code of others: a panic of it becomes an error that stops the
-// pipeline, since what it left behind, locks included, is not known.
+// pipeline, since what it left behind, locks included, is not known. Where it
+// happens on a block of others, again, the process goes on serving (endAfterPanic).
 
 func (p *Pipeline) execute(ctx context.Context, e block.Execution) (res block.ExecResult, err error) {
 	began := time.Now()

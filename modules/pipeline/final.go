@@ -36,7 +36,7 @@ func (p *Pipeline) loadFinal(ctx context.Context) error {
 		return nil
 	case p.final.height > top:
 		return stateErrorf("block %d is final but only %d is applied: the database is damaged; "+
-			"restore a backup or start with empty data", p.final.height, top)
+			"'tandem repair' says what can be kept", p.final.height, top)
 	}
 	m, err := p.applied(ctx, p.final.height)
 	if err != nil {

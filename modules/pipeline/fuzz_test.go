@@ -36,7 +36,7 @@ func FuzzBlocks(f *testing.F) {
 			}
 			got := block.Block{Header: header, Data: data}
 			if op&0x80 != 0 && header.Digest() == b.Header.Digest() && data.Commitment() == b.Data.Commitment() {
-				_ = p.Include(t.Context(), seen(got, uint64(op)), 1)
+				_ = p.Include(t.Context(), seen(got, uint64(op)), upTo(1))
 				continue
 			}
 			source := block.SourceP2P

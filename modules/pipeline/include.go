@@ -11,16 +11,17 @@ import (
 	"github.com/tandem-node/tandem/telemetry/names"
 )
 
-// Include records what was seen on DA, in DA order, together with the next DA
-// height to read (0 keeps it), then makes final what became complete. Headers
+// Include records what the DA worker read on DA, in DA order, together with how
+// far it has read, then makes final what became complete. Only the DA worker calls
+// it: what DA answered to a submission is no reading. Headers
 // must be known to be signed by the proposer, data to be what a header commits
 // to. The first header of a height stands. One that comes with Header set differs
 // from the stored one: it becomes evidence, and where it stands, by the policy
 // either the stores are rolled back, which is a *RevertedError, or the node
 // halts with an *EquivocationError. One that differs without Header is an
 // *EquivocationError that is not permanent: the caller looks again and brings
-// the header. In all these cases the cursor stays.
-func (p *Pipeline) Include(ctx context.Context, incs []block.Inclusion, cursor uint64) error {
+// the header. In all these cases the positions stay.
+func (p *Pipeline) Include(ctx context.Context, incs []block.Inclusion, read block.DAPositions) error {
 	if err := p.enter(ctx); err != nil {
 		return err
 	}
@@ -31,14 +32,14 @@ func (p *Pipeline) Include(ctx context.Context, incs []block.Inclusion, cursor u
 	ctx, span := p.tracer.Step(ctx, names.SpanInclude)
 	defer span.End()
 	if span.Recording() {
-		span.SetAttributes(attribute.Int(names.AttrBlobCount, len(incs)), heightAttr(names.AttrDAHeight, cursor))
+		span.SetAttributes(attribute.Int(names.AttrBlobCount, len(incs)), heightAttr(names.AttrDAHeight, read.Scanned))
 	}
-	return span.Fail(p.include(ctx, incs, cursor))
+	return span.Fail(p.include(ctx, incs, read))
 }
 
-func (p *Pipeline) include(ctx context.Context, incs []block.Inclusion, cursor uint64) error {
-	if owed := p.owed; owed != nil {
-		p.owed = nil
+func (p *Pipeline) include(ctx context.Context, incs []block.Inclusion, read block.DAPositions) error {
+	if owed := p.owed; owed != nil && read != (block.DAPositions{}) {
+		p.owed = nil // who brings no positions has none to take back
 		return owed
 	}
 	if err := p.resumeRevert(ctx); err != nil {
@@ -53,10 +54,11 @@ func (p *Pipeline) include(ctx context.Context, incs []block.Inclusion, cursor u
 	if err := p.settleConflicts(ctx, &s); err != nil {
 		return err
 	}
-	if cursor == p.store.DACursor() || s.unsettled() {
-		cursor = 0 // what is unsettled is read again
+	p.heardAmong(s.fresh)
+	if read = p.floor(read); read == p.store.DA() || s.unsettled() {
+		read = block.DAPositions{} // what is unsettled is read again
 	}
-	if err := p.commitInclusions(ctx, s, cursor); err != nil {
+	if err := p.commitInclusions(ctx, s, read); err != nil {
 		return err
 	}
 	if s.revert != nil {
@@ -96,9 +98,9 @@ func (p *Pipeline) settleConflicts(ctx context.Context, s *sieve) error {
 	return nil
 }
 
-func (p *Pipeline) commitInclusions(ctx context.Context, s sieve, cursor uint64) error {
-	if len(s.fresh) > 0 || cursor != 0 {
-		b := block.Batch{Inclusions: s.fresh, DACursor: cursor, Sync: p.cfg.Sync}
+func (p *Pipeline) commitInclusions(ctx context.Context, s sieve, read block.DAPositions) error {
+	if len(s.fresh) > 0 || read != (block.DAPositions{}) {
+		b := block.Batch{Inclusions: s.fresh, DA: read, Sync: p.cfg.Sync}
 		if err := p.store.Commit(ctx, b); err != nil {
 			p.forget(s.known) // whether it took effect is not known
 			return fmt.Errorf("commit %d inclusions: %w", len(s.fresh), err)

@@ -45,7 +45,7 @@ func TestInvariant2_FinalByHashOnDA(t *testing.T) {
 				if incs == nil {
 					require.NoError(t, p.Apply(t.Context(), w.blocks, block.SourceP2P))
 				} else {
-					require.NoError(t, p.Include(t.Context(), incs, uint64(100+i)))
+					require.NoError(t, p.Include(t.Context(), incs, upTo(uint64(100+i))))
 					require.Equal(t, uint64(100+i), w.store.cursor)
 				}
 			}
@@ -70,24 +70,24 @@ func TestIncludeIsOneBatch(t *testing.T) {
 	w := newWorld(t, 3)
 	p := w.start()
 	incs := slices.Concat(seen(w.at(1), 7), seen(w.at(2), 7), seen(w.at(1), 7), seenHeader(w.at(2), 8))
-	require.NoError(t, p.Include(t.Context(), incs, 9))
+	require.NoError(t, p.Include(t.Context(), incs, upTo(9)))
 	require.Len(t, w.store.batches, 1)
-	require.Equal(t, uint64(9), w.store.batches[0].DACursor)
+	require.Equal(t, uint64(9), w.store.batches[0].DA.Floor)
 	require.Len(t, w.store.batches[0].Inclusions, 4)
-	require.NoError(t, p.Include(t.Context(), incs, 9), "nothing new")
-	require.NoError(t, p.Include(t.Context(), nil, 0))
+	require.NoError(t, p.Include(t.Context(), incs, upTo(9)), "nothing new")
+	require.NoError(t, p.Include(t.Context(), nil, upTo(0)))
 	require.Len(t, w.store.batches, 1)
-	require.NoError(t, p.Include(t.Context(), nil, 10))
+	require.NoError(t, p.Include(t.Context(), nil, upTo(10)))
 	require.Len(t, w.store.batches, 2)
-	require.NoError(t, p.Include(t.Context(), nil, 5), "a lower cursor is taken")
+	require.NoError(t, p.Include(t.Context(), nil, upTo(5)), "a lower cursor is taken")
 	require.Equal(t, uint64(5), w.store.cursor)
-	require.Error(t, p.Include(t.Context(), []block.Inclusion{{Height: 1, Kind: block.KindHeader}}, 11))
+	require.Error(t, p.Include(t.Context(), []block.Inclusion{{Height: 1, Kind: block.KindHeader}}, upTo(11)))
 }
 
 func TestDAHeightOfState(t *testing.T) {
 	w := newWorld(t, 3)
 	p := w.start()
-	require.NoError(t, p.Include(t.Context(), seen(w.at(2), 40), 41))
+	require.NoError(t, p.Include(t.Context(), seen(w.at(2), 40), upTo(41)))
 	require.NoError(t, p.Apply(t.Context(), w.blocks[:1], block.SourceP2P))
 	require.Equal(t, uint64(1), p.Snapshot().State.DAHeight, "the genesis has it")
 	require.NoError(t, p.Apply(t.Context(), w.blocks[1:], block.SourceDA))
@@ -103,7 +103,7 @@ func TestT2_FalseFinality(t *testing.T) {
 	bad := block.Inclusion{Height: 2, Kind: block.KindHeader, Hash: block.Sum([]byte("other")), DAHeight: 8}
 	incs := slices.Concat(seen(w.at(1), 7), []block.Inclusion{bad}, seenData(w.at(2), 8), seen(w.at(3), 8))
 
-	err := p.Include(t.Context(), incs, 9)
+	err := p.Include(t.Context(), incs, upTo(9))
 	var e *pipeline.EquivocationError
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, pipeline.EquivocationError{Height: 2, Applied: w.at(2).Header.Digest(), OnDA: bad.Hash, DAHeight: 8}, *e)
@@ -113,7 +113,7 @@ func TestT2_FalseFinality(t *testing.T) {
 	require.Equal(t, uint64(8), w.store.incs[3].HeaderDA)
 	require.Equal(t, uint64(1), p.Snapshot().Final)
 
-	err = p.Include(t.Context(), seenHeader(w.at(2), 20), 21)
+	err = p.Include(t.Context(), seenHeader(w.at(2), 20), upTo(21))
 	require.ErrorAs(t, err, &e, "first on DA stands")
 	require.Equal(t, bad.Hash, e.OnDA)
 	require.Equal(t, w.at(2).Header.Digest(), e.Applied)
@@ -121,7 +121,7 @@ func TestT2_FalseFinality(t *testing.T) {
 	require.Equal(t, []uint64{1}, w.exec.finals)
 
 	p = w.start()
-	require.NoError(t, p.Include(t.Context(), seen(w.at(4), 30), 31))
+	require.NoError(t, p.Include(t.Context(), seen(w.at(4), 30), upTo(31)))
 	require.Equal(t, uint64(1), p.Snapshot().Final, "a restart does not forget it")
 }
 
@@ -129,7 +129,7 @@ func TestConflictOnDABeforeTheBlockIsApplied(t *testing.T) {
 	w := newWorld(t, 3)
 	p := w.start()
 	onDA := block.Inclusion{Height: 2, Kind: block.KindHeader, Hash: block.Sum([]byte("other")), DAHeight: 8}
-	require.NoError(t, p.Include(t.Context(), []block.Inclusion{onDA}, 9))
+	require.NoError(t, p.Include(t.Context(), []block.Inclusion{onDA}, upTo(9)))
 	for range 2 {
 		err := p.Apply(t.Context(), w.blocks, block.SourceP2P)
 		var e *pipeline.EquivocationError
@@ -157,8 +157,8 @@ func TestT9_TwoHeadersOnDA(t *testing.T) {
 			if applied > 1 {
 				first = seen(w.at(1), 5)
 			}
-			require.NoError(t, p.Include(t.Context(), first, 6))
-			require.NoError(t, p.Include(t.Context(), append(contested(other, 7), seenHeader(w.at(2), 7)...), 8))
+			require.NoError(t, p.Include(t.Context(), first, upTo(6)))
+			require.NoError(t, p.Include(t.Context(), append(contested(other, 7), seenHeader(w.at(2), 7)...), upTo(8)))
 			require.Equal(t, uint64(8), w.store.cursor)
 			require.Equal(t, uint64(5), w.store.incs[1].HeaderDA, "the first stands")
 			require.Equal(t, w.at(1).Header.Digest(), w.store.incs[1].HeaderHash)
@@ -173,7 +173,7 @@ func TestT9_TwoHeadersOnDA(t *testing.T) {
 func TestT9_TwoHeadersInOneCall(t *testing.T) {
 	w := newWorld(t, 1)
 	p := w.start()
-	require.NoError(t, p.Include(t.Context(), append(seenHeader(w.at(1), 5), contested(w.rival(1), 5)...), 6))
+	require.NoError(t, p.Include(t.Context(), append(seenHeader(w.at(1), 5), contested(w.rival(1), 5)...), upTo(6)))
 	require.Equal(t, w.at(1).Header.Digest(), w.store.incs[1].HeaderHash)
 	require.NoError(t, p.Apply(t.Context(), w.blocks, block.SourceDA))
 }
@@ -183,13 +183,13 @@ func TestSetFinalOncePerHeightAcrossRestarts(t *testing.T) {
 	p := w.start()
 	require.NoError(t, p.Apply(t.Context(), w.blocks, block.SourceP2P))
 	for h := uint64(9); h >= 1; h-- {
-		require.NoError(t, p.Include(t.Context(), seen(w.at(h), h), 20+h))
+		require.NoError(t, p.Include(t.Context(), seen(w.at(h), h), upTo(20+h)))
 		if h == 5 {
 			p = w.start()
 		}
 	}
 	p = w.start()
-	require.NoError(t, p.Include(t.Context(), seen(w.at(3), 50), 51))
+	require.NoError(t, p.Include(t.Context(), seen(w.at(3), 50), upTo(51)))
 	require.Equal(t, heights(1, 9), w.exec.finals)
 	require.Equal(t, uint64(9), p.Snapshot().Final)
 }
@@ -208,12 +208,12 @@ func TestSetFinalFailureIsTriedAgain(t *testing.T) {
 	for _, b := range w.blocks {
 		incs = append(incs, seen(b, 4)...)
 	}
-	require.NoError(t, p.Include(t.Context(), incs, 5))
+	require.NoError(t, p.Include(t.Context(), incs, upTo(5)))
 	require.NoError(t, p.Apply(t.Context(), w.blocks[:4], block.SourceDA), "the blocks are applied all the same")
 	require.Equal(t, uint64(4), p.Snapshot().Applied())
 	require.Equal(t, uint64(2), p.Snapshot().Final)
 	require.Equal(t, 1, w.logs.FilterMessage("final height not advanced, will try again").Len())
-	require.ErrorIs(t, p.Include(t.Context(), nil, 6), broken)
+	require.ErrorIs(t, p.Include(t.Context(), nil, upTo(6)), broken)
 	require.Equal(t, uint64(6), w.store.cursor)
 	w.exec.onFinal = nil
 	require.NoError(t, p.Apply(t.Context(), w.blocks, block.SourceDA))
@@ -225,7 +225,7 @@ func TestSetFinalPanicIsNamed(t *testing.T) {
 	w := newWorld(t, 2)
 	p := w.start()
 	w.exec.onFinal = func(uint64) error { panic("boom") }
-	require.NoError(t, p.Include(t.Context(), seen(w.at(1), 4), 5))
+	require.NoError(t, p.Include(t.Context(), seen(w.at(1), 4), upTo(5)))
 	err := p.Apply(t.Context(), w.blocks, block.SourceDA)
 	require.ErrorContains(t, err, "executor panicked in SetFinal of block 1: boom")
 	require.True(t, isPermanent(err))
@@ -242,10 +242,10 @@ func TestLongBacklogBecomesFinal(t *testing.T) {
 	for _, b := range w.blocks[1:] {
 		incs = append(incs, seen(b, 4)...)
 	}
-	require.NoError(t, p.Include(t.Context(), incs, 5))
+	require.NoError(t, p.Include(t.Context(), incs, upTo(5)))
 	require.Equal(t, uint64(0), p.Snapshot().Final)
 	before := len(w.store.batches)
-	require.NoError(t, p.Include(t.Context(), seen(w.at(1), 5), 6))
+	require.NoError(t, p.Include(t.Context(), seen(w.at(1), 5), upTo(6)))
 	require.Equal(t, uint64(n), p.Snapshot().Final)
 	require.Equal(t, heights(1, n), w.exec.finals)
 	require.Equal(t, 1+5, len(w.store.batches)-before)
@@ -271,8 +271,8 @@ func TestHeadersOnly(t *testing.T) {
 	require.Error(t, p.Apply(t.Context(), []block.Block{{Header: block.NewSignedHeader(bad.Header, bad.Signature, bad.Signer)}}, block.SourceP2P))
 	require.NoError(t, p.Apply(t.Context(), light, block.SourceP2P))
 
-	require.NoError(t, p.Include(t.Context(), append(seenHeader(w.at(1), 3), seenHeader(w.at(2), 3)...), 4))
-	require.NoError(t, p.Include(t.Context(), seenData(w.at(4), 3), 5))
+	require.NoError(t, p.Include(t.Context(), append(seenHeader(w.at(1), 3), seenHeader(w.at(2), 3)...), upTo(4)))
+	require.NoError(t, p.Include(t.Context(), seenData(w.at(4), 3), upTo(5)))
 	require.Equal(t, uint64(2), p.Snapshot().Final)
 	require.Zero(t, w.store.incs[4].DataDA)
 	require.Empty(t, w.exec.finals)
@@ -288,10 +288,10 @@ func TestPrunedBlocksAreDropped(t *testing.T) {
 	w := newWorld(t, 3)
 	p := w.start()
 	require.NoError(t, p.Apply(t.Context(), w.blocks, block.SourceP2P))
-	require.NoError(t, p.Include(t.Context(), append(seen(w.at(1), 3), seen(w.at(2), 3)...), 4))
+	require.NoError(t, p.Include(t.Context(), append(seen(w.at(1), 3), seen(w.at(2), 3)...), upTo(4)))
 	delete(w.store.states, 1)
 	p = w.start()
-	require.NoError(t, p.Include(t.Context(), seen(w.at(1), 3), 5))
+	require.NoError(t, p.Include(t.Context(), seen(w.at(1), 3), upTo(5)))
 	require.NoError(t, p.Apply(t.Context(), w.blocks, block.SourceDA))
 	require.Equal(t, uint64(5), w.store.cursor)
 }

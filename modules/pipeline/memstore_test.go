@@ -23,7 +23,8 @@ type memStore struct {
 	data    map[uint64]*block.Data
 	incs    map[uint64]block.Included
 	final   uint64
-	cursor  uint64
+	cursor  uint64 // DA floor
+	scanned uint64
 	top     uint64 // highest inclusion
 	proofs  map[block.Hash]block.Evidence
 	revert  *block.Revert
@@ -80,7 +81,7 @@ func (s *memStore) SaveGenesis(_ context.Context, g block.Genesis, st block.Stat
 	}
 	s.mu.Lock()
 	switch {
-	case len(s.states) == 0:
+	case len(s.states) == 0, s.genesis == g.Hash() && s.last == g.InitialHeight-1:
 		s.genesis, s.last = g.Hash(), g.InitialHeight-1
 		s.states[s.last] = st
 	case s.genesis != g.Hash():
@@ -89,6 +90,13 @@ func (s *memStore) SaveGenesis(_ context.Context, g block.Genesis, st block.Stat
 	}
 	s.mu.Unlock()
 	return s.faults.point("after genesis")
+}
+
+func (s *memStore) ReviseState(_ context.Context, st block.State) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.states[st.LastHeight] = st
+	return nil
 }
 
 func (s *memStore) Commit(_ context.Context, b block.Batch) error {
@@ -123,8 +131,11 @@ func (s *memStore) Commit(_ context.Context, b block.Batch) error {
 	if b.Final != 0 {
 		s.final = b.Final
 	}
-	if b.DACursor != 0 {
-		s.cursor = b.DACursor
+	if b.DA.Floor != 0 {
+		s.cursor = b.DA.Floor
+	}
+	if b.DA.Scanned != 0 {
+		s.scanned = b.DA.Scanned
 	}
 	if s.keep {
 		b.States, b.Blocks, b.Inclusions = slices.Clone(b.States), slices.Clone(b.Blocks), slices.Clone(b.Inclusions)
@@ -151,10 +162,10 @@ func (s *memStore) Final() uint64 {
 	return s.final
 }
 
-func (s *memStore) DACursor() uint64 {
+func (s *memStore) DA() block.DAPositions {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.cursor
+	return block.DAPositions{Floor: s.cursor, Scanned: s.scanned}
 }
 
 func (s *memStore) Included() uint64 {
@@ -176,12 +187,25 @@ func (s *memStore) SaveEvidence(_ context.Context, e block.Evidence) (bool, erro
 	return !has, s.faults.point("after evidence")
 }
 
+func (s *memStore) DropEvidence(_ context.Context, e block.Evidence) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.proofs, e.ID())
+	return nil
+}
+
+func (s *memStore) Evidence(context.Context) ([]block.Evidence, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.proofs)), nil
+}
+
 func (s *memStore) SaveRevert(_ context.Context, r block.Revert) error {
 	if err := s.faults.point("before revert"); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	s.revert, s.cursor = &r, r.DACursor
+	s.revert, s.cursor, s.scanned = &r, r.DACursor, min(s.scanned, r.DACursor)
 	s.mu.Unlock()
 	return s.faults.point("after revert")
 }
@@ -221,11 +245,12 @@ func (s *memStore) applied() uint64 {
 
 type headersOf struct{ *memStore }
 
-func (s headersOf) Height() uint64 {
+func (s headersOf) Height() uint64 { return highest(s.memStore, s.headers) }
+
+func highest[V any](s *memStore, m map[uint64]V) (top uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	top := uint64(0)
-	for h := range s.headers {
+	for h := range m {
 		top = max(top, h)
 	}
 	return top
@@ -239,6 +264,8 @@ func (s headersOf) GetByHeight(ctx context.Context, height uint64) (*block.Signe
 }
 
 type dataOf struct{ *memStore }
+
+func (s dataOf) Height() uint64 { return highest(s.memStore, s.data) }
 
 func (s dataOf) GetByHeight(ctx context.Context, height uint64) (*block.Data, error) {
 	if err := s.faults.point("data"); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/internal/fxrun"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 // Module provides the *Pipeline and loads it at start, after the store it reads.
@@ -17,6 +18,9 @@ import (
 func Module() fx.Option {
 	return fx.Module("pipeline", fx.Provide(provide))
 }
+
+// ExecutorName is what the executor is called in the config, for messages.
+type ExecutorName string
 
 type deps struct {
 	fx.In
@@ -29,7 +33,10 @@ type deps struct {
 	Data       Data
 	Executor   Executor
 	Events     Events
+	Ahead      Ahead
 	Config     Config
+	Name       ExecutorName
+	Board      *problems.Board
 	Log        *zap.Logger
 	Tracer     *blocktrace.Tracer
 }
@@ -37,7 +44,8 @@ type deps struct {
 func provide(d deps) *Pipeline {
 	p := New(Params{
 		Genesis: d.Genesis, Store: d.Store, Headers: d.Headers, Data: d.Data, Executor: d.Executor,
-		Events: d.Events, Now: time.Now, Config: d.Config, Log: d.Log.Named("pipeline"), Tracer: d.Tracer,
+		Events: d.Events, Ahead: d.Ahead, Now: time.Now, Config: d.Config,
+		ExecutorName: string(d.Name), Board: d.Board, Log: d.Log.Named("pipeline"), Tracer: d.Tracer,
 	})
 	d.Lifecycle.Append(fx.StartHook(p.Load))
 	fxrun.Go(d.Lifecycle, d.Shutdowner, d.Log, "pipeline", p.Run)

@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/tandem-node/tandem/modules/pipeline"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 // goleveldb's pool drainer lives for half a minute after its database.
@@ -27,8 +29,9 @@ func TestModuleOpensAtStart(t *testing.T) {
 			fx.Annotate(headersOf{w.store}, fx.As(new(pipeline.Headers))),
 			fx.Annotate(dataOf{w.store}, fx.As(new(pipeline.Data))),
 			fx.Annotate(w.exec.as(), fx.As(new(pipeline.Executor))),
+			pipeline.Ahead(func(context.Context, uint64) error { return nil }),
 			fx.Annotate(pipeline.NoEvents{}, fx.As(new(pipeline.Events))),
-			(*blocktrace.Tracer)(nil),
+			(*blocktrace.Tracer)(nil), (*problems.Board)(nil), pipeline.ExecutorName("test"),
 		),
 		fx.Populate(&p))
 	require.Empty(t, w.store.states, "the constructor starts nothing")

@@ -59,6 +59,9 @@ func (p *Pipeline) load(ctx context.Context) error {
 	p.state, p.since = st, st.NextHeight()
 	p.recent, p.waiting, p.unsure = recent{}, waiting{}, false
 	clear(p.seen)
+	if err := p.recallRefuted(ctx); err != nil {
+		return err
+	}
 	if err := p.finishRevert(ctx); err != nil {
 		return err
 	}
@@ -72,6 +75,9 @@ func (p *Pipeline) load(ctx context.Context) error {
 	if err := p.loadFinal(ctx); err != nil {
 		return err
 	}
+	if err := p.undisputed(ctx); err != nil {
+		return err
+	}
 	if to := applied(p.state); from <= to {
 		p.replaying.Store(&Replay{At: from, From: from, To: to})
 	}
@@ -82,14 +88,42 @@ func (p *Pipeline) load(ctx context.Context) error {
 	return p.opened(ctx)
 }
 
+// undisputed halts the node, where that is the policy, when DA was seen to have
+// another header than an applied one: a node that died before it halted must not go
+// on at the next start.
+func (p *Pipeline) undisputed(ctx context.Context) error {
+	if p.policy != PolicyHalt {
+		return nil
+	}
+	for h := max(p.final.height+1, p.genesis.InitialHeight); h <= min(applied(p.state), p.store.Included()); h++ {
+		in, err := p.included(ctx, h)
+		if err != nil {
+			return err
+		}
+		if in.HeaderDA == 0 {
+			continue
+		}
+		m, err := p.applied(ctx, h)
+		if err != nil {
+			return err
+		}
+		if in.HeaderHash != m.hash {
+			p.stop(&EquivocationError{Height: h, Applied: m.hash, OnDA: in.HeaderHash, DAHeight: in.HeaderDA, Proven: true})
+			return nil
+		}
+	}
+	return nil
+}
+
 // opened lets blocks in.
 func (p *Pipeline) opened(ctx context.Context) error {
 	if err := p.advanceQuietly(ctx); err != nil {
 		return err
 	}
 	p.open = true
+	p.keep()
 	p.log.Info("pipeline opened", zap.Uint64("applied", applied(p.state)), zap.Uint64("final", p.final.height),
-		zap.Uint64("da_cursor", p.store.DACursor()), zap.Bool("headers_only", p.cfg.HeadersOnly))
+		zap.Uint64("da_cursor", p.store.DA().Floor), zap.Bool("headers_only", p.cfg.HeadersOnly))
 	return nil
 }
 
@@ -126,7 +160,13 @@ func (p *Pipeline) begun(ctx context.Context) (block.State, error) {
 	if err != nil {
 		return st, err
 	}
-	if !bytes.Equal(got, start.AppHash) {
+	switch {
+	case bytes.Equal(got, start.AppHash):
+	case !st.Started(): // by another executor, of which nothing is left
+		p.log.Warn("the executor has another state before the first block than at the last start", zap.String("state_root", root(got)),
+			zap.String("before", root(start.AppHash)), zap.String("executor", p.executor))
+		return p.genesisState(ctx, got)
+	default:
 		return st, &RootError{Height: p.genesis.InitialHeight - 1, Got: got, Want: start.AppHash}
 	}
 	return st, nil
@@ -141,6 +181,10 @@ func (p *Pipeline) first(ctx context.Context) (block.State, error) {
 			return block.State{}, err
 		}
 	}
+	return p.genesisState(ctx, root)
+}
+
+func (p *Pipeline) genesisState(ctx context.Context, root []byte) (block.State, error) {
 	st := block.GenesisState(p.genesis, root)
 	if err := p.store.SaveGenesis(ctx, p.genesis, st); err != nil {
 		return block.State{}, fmt.Errorf("save genesis: %w", err)
@@ -175,7 +219,8 @@ func (p *Pipeline) align(ctx context.Context) error {
 }
 
 // lacking returns the first height the executor lacks, the next one when it lacks
-// none, after taking back what it has beyond the applied one.
+// none, after taking back what it has beyond the applied one, or all of it when its
+// root is not the one that was applied.
 func (p *Pipeline) lacking(ctx context.Context) (uint64, error) {
 	provider, ok := p.exec.(heightProvider)
 	if p.cfg.HeadersOnly || !ok {
@@ -186,32 +231,15 @@ func (p *Pipeline) lacking(ctx context.Context) (uint64, error) {
 		return 0, err
 	}
 	if have > applied(p.state) {
+		if err := p.ahead(ctx, have); err != nil {
+			return 0, fmt.Errorf("note that the executor is at block %d: %w", have, err)
+		}
 		if have, err = p.rollback(ctx, provider, have, p.state.NextHeight()-1); err != nil {
 			return 0, err
 		}
 	}
-	return max(have+1, p.genesis.InitialHeight), nil
-}
-
-// rollback takes back what the executor did beyond a height.
-func (p *Pipeline) rollback(ctx context.Context, provider heightProvider, have, to uint64) (uint64, error) {
-	r, ok := p.exec.(rollbacker)
-	if !ok {
-		return 0, stateErrorf("the executor is at block %d, ahead of the applied block %d, and cannot roll back: "+
-			"restore its data from block %d or below, or delete it to replay all blocks", have, to, to)
-	}
-	p.log.Warn("executor is ahead, rolling back", zap.Uint64("executed", have), zap.Uint64("to", to))
-	err := p.guard("Rollback", to, func() error { return r.Rollback(ctx, to) })
-	if err != nil {
-		return 0, fmt.Errorf("roll back executor from block %d to %d: %w", have, to, err)
-	}
-	now, err := p.latest(ctx, provider)
-	if err != nil {
+	if have, err = p.sameRoot(ctx, have); err != nil {
 		return 0, err
 	}
-	if now > to {
-		return 0, stateErrorf("the executor is at block %d after a rollback to %d: "+
-			"delete its data to replay all blocks", now, to)
-	}
-	return now, nil
+	return max(have+1, p.genesis.InitialHeight), nil
 }

@@ -2,6 +2,7 @@ package pipeline_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -200,4 +201,54 @@ func TestReplayStops(t *testing.T) {
 	require.Equal(t, uint64(4), w.exec.latest)
 	w.start()
 	require.Equal(t, heights(1, 9), w.exec.ran)
+}
+
+// An executor beyond the applied blocks proves that they were made: it is told of
+// before it is rolled back, and when that cannot be noted nothing is.
+func TestOpenTellsOfAnExecutorAhead(t *testing.T) {
+	w := appliedWorld(t, 5)
+	w.store.last = 3
+	var told []uint64
+	with := w.params()
+	failed := errors.New("disk is full")
+	with.Ahead = func(_ context.Context, executed uint64) error {
+		require.Equal(t, uint64(5), w.exec.latest, "not rolled back yet")
+		told = append(told, executed)
+		if len(told) == 1 {
+			return failed
+		}
+		return nil
+	}
+	require.ErrorIs(t, pipeline.New(with).Open(w.ctx()), failed)
+	require.Equal(t, uint64(5), w.exec.latest)
+	require.NoError(t, pipeline.New(with).Open(w.ctx()))
+	require.Equal(t, []uint64{5, 5}, told)
+	require.Equal(t, uint64(3), w.exec.latest)
+	require.NoError(t, pipeline.New(with).Open(w.ctx()))
+	require.Len(t, told, 2, "level")
+}
+
+// A node that was killed before it could halt halts at the next start: before
+// anything is applied, or made, on top of a block that DA has another one for.
+func TestOpenHaltsOnABlockThatDAContradicts(t *testing.T) {
+	for _, policy := range []pipeline.Policy{pipeline.PolicyHalt, pipeline.PolicyFollowDA} {
+		w := appliedWorld(t, 5)
+		w.cfg.Conflict = policy
+		other := block.Sum([]byte("another header"))
+		require.NoError(t, w.store.Commit(t.Context(), block.Batch{Inclusions: []block.Inclusion{
+			{Height: 2, Kind: block.KindHeader, Hash: w.at(2).Header.Digest(), DAHeight: 20},
+			{Height: 4, Kind: block.KindHeader, Hash: other, DAHeight: 21},
+		}}))
+		p := w.start()
+		halted := p.Conflicts().Halted
+		if policy == pipeline.PolicyFollowDA {
+			require.NoError(t, halted, "the DA worker reads it again")
+			continue
+		}
+		require.Equal(t, &pipeline.EquivocationError{
+			Height: 4, Applied: w.at(4).Header.Digest(), OnDA: other, DAHeight: 21, Proven: true,
+		}, halted)
+		w.grow(w.chain, 1)
+		require.ErrorIs(t, p.Apply(t.Context(), w.blocks, block.SourceLocal), halted)
+	}
 }

@@ -14,12 +14,17 @@ import (
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/telemetry/beat"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 // readTimeout bounds reads of stored blocks: they are there or they never come.
 const readTimeout = 10 * time.Second
 
-// Params is what a pipeline is made of. Events, Now, Log and Tracer may be nil;
+// Ahead hears of an executor that has executed blocks beyond the applied ones,
+// before they are rolled back: the database has lost them, or a crash came between.
+type Ahead func(ctx context.Context, executed uint64) error
+
+// Params is what a pipeline is made of. Events, Ahead, Now, Log and Tracer may be nil;
 // Executor, too, when Config.HeadersOnly.
 type Params struct {
 	Genesis  block.Genesis
@@ -28,10 +33,14 @@ type Params struct {
 	Data     Data
 	Executor Executor
 	Events   Events
+	Ahead    Ahead
 	Now      func() time.Time
-	Config   Config
-	Log      *zap.Logger
-	Tracer   *blocktrace.Tracer
+	// ExecutorName is what the executor is called in the config.
+	ExecutorName string
+	Config       Config
+	Board        *problems.Board // nil: nobody is told
+	Log          *zap.Logger
+	Tracer       *blocktrace.Tracer
 }
 
 // Pipeline applies blocks. Build it with New, then call Open, or Load and Run.
@@ -42,10 +51,14 @@ type Pipeline struct {
 	data    Data
 	exec    Executor
 	events  Events
+	ahead   Ahead
 	now     func() time.Time
 	cfg     Config
+	board   *problems.Board
 	log     *zap.Logger
 	tracer  *blocktrace.Tracer
+	// executor is what it is called in the config.
+	executor string
 
 	gate chan struct{} // holds a token while a writer is inside
 
@@ -59,13 +72,18 @@ type Pipeline struct {
 	waiting waiting
 	unsure  bool // the executor may have executed more than was reported
 	final   finality
-	told    map[reported]struct{}
+	logged  map[reported]struct{}
 	policy  Policy
 	trusted [][]byte // addresses of Config.Proposers
 	// reverting is a rollback that was decided and is not done.
 	reverting *block.Revert
 	owed      *RevertedError // what the DA worker has yet to hear
 	deposed   bool           // the newest block named another proposer
+	// accused is the evidence of refuted headers above the applied height.
+	accused   map[block.Hash]block.Evidence
+	standing  *RefutedError // keeps the next height from being applied; nil when nothing does
+	told      uint64        // height of the refutation on the board, 0 for none
+	dropped   uint64        // height at which a stored block broke a rule
 	blocks    uint64
 	txs       uint64
 	executing time.Duration
@@ -74,6 +92,7 @@ type Pipeline struct {
 	since     uint64 // the proposer is the same from this height on
 
 	beat      beat.Beat // of the writer inside
+	refuted   refutations
 	trouble   trouble
 	snap      atomic.Pointer[Snapshot]
 	replaying atomic.Pointer[Replay]
@@ -85,15 +104,19 @@ type Pipeline struct {
 func New(with Params) *Pipeline {
 	p := &Pipeline{
 		genesis: with.Genesis, store: with.Store, headers: with.Headers, data: with.Data,
-		exec: with.Executor, events: with.Events, now: with.Now, cfg: with.Config, log: with.Log, tracer: with.Tracer,
+		exec: with.Executor, events: with.Events, ahead: with.Ahead, now: with.Now, cfg: with.Config, log: with.Log, tracer: with.Tracer,
 		gate: make(chan struct{}, 1),
-		seen: make(map[uint64]block.Included), told: make(map[reported]struct{}), trusted: with.Config.proposers(),
+		seen: make(map[uint64]block.Included), logged: make(map[reported]struct{}), accused: make(map[block.Hash]block.Evidence),
+		board: with.Board, executor: with.ExecutorName, trusted: with.Config.proposers(),
 	}
 	if p.exec == nil {
 		p.exec = NoExecutor{}
 	}
 	if p.events == nil {
 		p.events = NoEvents{}
+	}
+	if p.ahead == nil {
+		p.ahead = func(context.Context, uint64) error { return nil }
 	}
 	if p.now == nil {
 		p.now = time.Now
@@ -181,7 +204,7 @@ func (p *Pipeline) applied(ctx context.Context, height uint64) (mark, error) {
 		return m, nil
 	}
 	return mark{}, stateErrorf("block %d is stored with hash %s but %X was applied: the database is damaged; "+
-		"restore a backup or start with empty data", height, h.Digest(), st.LastHeaderHash)
+		"'tandem repair' says what can be kept", height, h.Digest(), st.LastHeaderHash)
 }
 
 // pruned reports whether an error of applied means that the block is final and
@@ -230,12 +253,12 @@ type reported struct {
 func (p *Pipeline) firstTime(height uint64, hash block.Hash) bool {
 	const most = 256
 	key := reported{height, hash}
-	if _, ok := p.told[key]; ok {
+	if _, ok := p.logged[key]; ok {
 		return false
 	}
-	if len(p.told) >= most {
-		clear(p.told)
+	if len(p.logged) >= most {
+		clear(p.logged)
 	}
-	p.told[key] = struct{}{}
+	p.logged[key] = struct{}{}
 	return true
 }

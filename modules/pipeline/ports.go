@@ -8,33 +8,43 @@ import (
 )
 
 // Store is what the pipeline needs of the chain's database. Absent items are
-// header.ErrNotFound. It must not keep the slices of a batch after Commit.
+// header.ErrNotFound. It must not keep the slices of a batch after Commit. One that
+// a power cut can take commits from also has
+//
+//	Flushed() uint64 // height of a state that it cannot take, nor any below
 type Store interface {
 	// State returns the newest state; not found before SaveGenesis.
 	State(ctx context.Context) (block.State, error)
 	// StateAt returns the state after a height.
 	StateAt(ctx context.Context, height uint64) (block.State, error)
 	// SaveGenesis stores the state before the first block, and what chain this is.
-	// Again with the same genesis it changes nothing; with another it is an error.
+	// Again with the same genesis it replaces that state as long as no block was
+	// applied, and then changes nothing; with another genesis it is an error.
 	SaveGenesis(ctx context.Context, g block.Genesis, st block.State) error
+	// ReviseState replaces the newest state by another one after the same block.
+	ReviseState(ctx context.Context, st block.State) error
 	// Commit applies a batch as a whole or not at all.
 	Commit(ctx context.Context, b block.Batch) error
 	// Inclusion says where the halves of a block were seen on DA.
 	Inclusion(ctx context.Context, height uint64) (block.Included, error)
 	// Final returns the highest final height, 0 when there is none.
 	Final() uint64
-	// DACursor returns the next DA height to read, 0 when none was read.
-	DACursor() uint64
+	// DA returns how far DA was read, zero when nothing was.
+	DA() block.DAPositions
 	// Included returns the highest height of which any half was seen on DA.
 	Included() uint64
 	// SaveEvidence keeps a proof on the disk and reports whether it is new.
 	SaveEvidence(ctx context.Context, e block.Evidence) (bool, error)
-	// SaveRevert keeps a rollback that was decided and sets the DA cursor to
+	// DropEvidence forgets a proof that turned out to be none.
+	DropEvidence(ctx context.Context, e block.Evidence) error
+	// Evidence returns what was kept and can be read.
+	Evidence(ctx context.Context) ([]block.Evidence, error)
+	// SaveRevert keeps a rollback that was decided and sets both positions on DA to
 	// r.DACursor, on the disk and as one. Commit with DropRevert forgets it.
 	SaveRevert(ctx context.Context, r block.Revert) error
 	// Revert returns the rollback under way, if any.
 	Revert(ctx context.Context) (block.Revert, bool, error)
-	// Truncate removes everything above a height but evidence, the DA cursor and
+	// Truncate removes everything above a height but evidence, the positions on DA and
 	// the revert, and may be repeated after a crash.
 	Truncate(ctx context.Context, to uint64) error
 }
@@ -46,8 +56,10 @@ type Headers interface {
 	GetByHeight(ctx context.Context, height uint64) (*block.SignedHeader, error)
 }
 
-// Data reads stored data. It is asked for applied heights only.
+// Data reads stored data, that of applied heights mostly.
 type Data interface {
+	// Height returns the highest contiguous height.
+	Height() uint64
 	GetByHeight(ctx context.Context, height uint64) (*block.Data, error)
 }
 
@@ -65,6 +77,20 @@ type Data interface {
 // and is told of no height twice, crashes included; one that can undo blocks also has
 //
 //	Rollback(ctx context.Context, height uint64) error // height becomes the newest
+//
+// one that drops states that it could go back to also has
+//
+//	KeepFrom(height uint64) // it may have to go back to this one, or any later one
+//
+// one that knows its state root also has
+//
+//	StateRoot(ctx context.Context) ([]byte, error) // after LatestHeight
+//
+// which is compared at start, and one that can start over also has
+//
+//	Reset(ctx context.Context) error // as if it had never been used
+//
+// and is given all blocks again when it cannot go back, or has another root.
 type Executor interface {
 	// InitChain returns the root before the first block. It is called at every
 	// start, first of all, and returns the same root each time.
@@ -102,6 +128,18 @@ type Events interface {
 	// the chain on DA, whose header of that height is stored already, or, with h
 	// nil, it was of a proposer that was replaced.
 	Reverted(height uint64, h *block.SignedHeader)
+}
+
+type keeper interface {
+	KeepFrom(height uint64)
+}
+
+type rootProvider interface {
+	StateRoot(ctx context.Context) ([]byte, error)
+}
+
+type resetter interface {
+	Reset(ctx context.Context) error
 }
 
 // NoEvents is an Events that hears nothing.

@@ -111,22 +111,6 @@ func (p *Pipeline) owe(err error) error {
 	return err
 }
 
-// refute looks at a block that was refused for its proposer. If it is a stored
-// one, it is removed with all above it.
-func (p *Pipeline) refute(ctx context.Context, refused error) error {
-	if !errors.Is(refused, block.ErrUnexpectedProposer) {
-		return refused
-	}
-	stale, err := p.staleAbove(ctx)
-	switch {
-	case err != nil:
-		return errors.Join(refused, err)
-	case !stale:
-		return refused
-	}
-	return p.discard(ctx)
-}
-
 // staleAbove reports whether the stored header of the next height is by another
 // than the proposer the state names.
 func (p *Pipeline) staleAbove(ctx context.Context) (bool, error) {

@@ -39,7 +39,7 @@ func deposed(tb testing.TB) (w *world, right []block.Block) {
 func TestDeposedProposerIsPurged(t *testing.T) {
 	w, right := deposed(t)
 	p := w.start()
-	require.NoError(t, p.Include(t.Context(), append(seen(w.at(1), 7), seen(w.at(5), 8)...), 20))
+	require.NoError(t, p.Include(t.Context(), append(seen(w.at(1), 7), seen(w.at(5), 8)...), upTo(20)))
 	require.Equal(t, block.Expected, p.Judge(5, w.chain.Genesis.ProposerAddress), "assumed to stay")
 	require.Equal(t, block.Unproven, p.Judge(5, right[0].Header.Header.ProposerAddress))
 
@@ -54,11 +54,11 @@ func TestDeposedProposerIsPurged(t *testing.T) {
 	require.Equal(t, []uint64{4}, w.events.reverts)
 
 	// The DA worker hears of it, once, and until then its cursor does not move.
-	err = p.Include(t.Context(), nil, 21)
+	err = p.Include(t.Context(), nil, upTo(21))
 	require.ErrorAs(t, err, &reverted)
 	require.LessOrEqual(t, reverted.RewindTo(), uint64(8))
-	require.LessOrEqual(t, w.store.DACursor(), uint64(8))
-	require.NoError(t, p.Include(t.Context(), nil, 9))
+	require.LessOrEqual(t, w.store.DA().Floor, uint64(8))
+	require.NoError(t, p.Include(t.Context(), nil, upTo(9)))
 
 	w.store.put(right...)
 	require.NoError(t, p.Apply(t.Context(), right, block.SourceDA))
@@ -129,4 +129,18 @@ func TestReplayNamesAnotherProposer(t *testing.T) {
 	err := p.Open(t.Context())
 	require.ErrorContains(t, err, "replayed, block 3 names")
 	require.True(t, isPermanent(err))
+}
+
+// The rewind that followed from a block, and not from what DA showed, is for the DA
+// worker: a caller without positions neither hears of it nor takes it away.
+func TestRewindIsForTheDAWorker(t *testing.T) {
+	w, _ := deposed(t)
+	p := w.start()
+	require.NoError(t, p.Include(t.Context(), append(seen(w.at(1), 7), seen(w.at(5), 8)...), upTo(20)))
+	require.ErrorAs(t, p.Apply(t.Context(), w.blocks, block.SourceP2P), new(*pipeline.RevertedError))
+	require.LessOrEqual(t, w.store.DA().Floor, uint64(8))
+	require.NoError(t, p.Include(t.Context(), seenHeader(w.at(2), 9), block.DAPositions{}))
+	require.ErrorAs(t, p.Include(t.Context(), nil, upTo(21)), new(*pipeline.RevertedError))
+	require.LessOrEqual(t, w.store.DA().Floor, uint64(8))
+	require.NoError(t, p.Include(t.Context(), nil, upTo(8)), "once")
 }

@@ -33,7 +33,7 @@ func TestReplayHoldsWritersUpNotReaders(t *testing.T) {
 		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, p.Apply(impatient, w.blocks, block.SourceP2P), context.DeadlineExceeded)
-		require.ErrorIs(t, p.Include(impatient, nil, 1), context.DeadlineExceeded)
+		require.ErrorIs(t, p.Include(impatient, nil, upTo(1)), context.DeadlineExceeded)
 
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)

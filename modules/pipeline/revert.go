@@ -54,7 +54,7 @@ func (p *Pipeline) revert(ctx context.Context, r block.Revert) error {
 func (p *Pipeline) rereadFrom(ctx context.Context, r block.Revert) (uint64, error) {
 	from := r.DAHeight
 	if r.Header == nil {
-		from = p.store.DACursor()
+		from = p.store.DA().Floor
 	}
 	lower := func(daHeight uint64) {
 		if daHeight != 0 {
@@ -107,6 +107,7 @@ func (p *Pipeline) resumeRevert(ctx context.Context) error {
 	p.recent, p.waiting, p.unsure = recent{}, waiting{}, true
 	p.final.stuck, p.final.told = 0, min(p.final.told, r.To)
 	p.deposed = false
+	p.rolledBack(r.To)
 	clear(p.seen)
 	if r.Header != nil {
 		p.noteRevert(r.To)

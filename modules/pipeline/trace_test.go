@@ -79,7 +79,7 @@ func TestWhatDAShowsIsMarkedInTheBlocksTrace(t *testing.T) {
 	require.NoError(t, p.Apply(t.Context(), w.blocks, block.SourceP2P))
 	spans.Reset()
 	ctx, read := spans.Tracer().Work(t.Context(), names.SpanRetrieve, trace.SpanKindInternal)
-	require.NoError(t, p.Include(ctx, seen(w.at(1), 5), 6))
+	require.NoError(t, p.Include(ctx, seen(w.at(1), 5), upTo(6)))
 	read.End()
 
 	include := spans.Ended(names.SpanInclude)[0]

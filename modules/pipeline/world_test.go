@@ -19,6 +19,7 @@ import (
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/pipeline"
+	"github.com/tandem-node/tandem/telemetry/problems"
 	"github.com/tandem-node/tandem/testutil"
 )
 
@@ -33,6 +34,7 @@ type world struct {
 	exec   *memExec
 	events *recorder
 	cfg    pipeline.Config
+	board  *problems.Board
 	faults *faults
 	logs   *observer.ObservedLogs
 	log    *zap.Logger
@@ -43,7 +45,7 @@ func newWorld(tb testing.TB, blocks int) *world {
 	f := &faults{}
 	w := &world{
 		t: tb, chain: testutil.NewChain("test"), roots: map[uint64][]byte{}, faults: f,
-		store: newMemStore(f), events: &recorder{}, cfg: pipeline.Default(),
+		store: newMemStore(f), events: &recorder{}, cfg: pipeline.Default(), board: problems.New(),
 	}
 	w.exec = newMemExec(f, w.store)
 	core, logs := observer.New(zapcore.InfoLevel)
@@ -88,6 +90,7 @@ func (w *world) params() pipeline.Params {
 	return pipeline.Params{
 		Genesis: w.chain.Genesis, Store: w.store, Headers: headersOf{w.store}, Data: dataOf{w.store},
 		Executor: w.exec.as(), Events: w.events, Now: w.now, Config: w.cfg, Log: w.log,
+		ExecutorName: "test-executor", Board: w.board,
 	}
 }
 
@@ -178,8 +181,9 @@ type memExec struct {
 	proposer map[uint64][]byte
 	onRun    func(block.Execution) error
 	onFinal  func(uint64) error
-	plain    bool // knows no height
-	stiff    bool // cannot roll back
+	plain    bool   // knows no height
+	stiff    bool   // cannot roll back
+	twist    uint64 // the height after which it has another state than the chain
 }
 
 func newMemExec(f *faults, s *memStore) *memExec {
@@ -252,7 +256,9 @@ func (e *memExec) ExecuteTxs(_ context.Context, x block.Execution) (block.ExecRe
 		return block.ExecResult{}, fmt.Errorf("block %d builds on another root", x.Height)
 	}
 	e.roots[x.Height] = nextRoot(x.PrevRoot, x.Height, x.Txs)
-	e.latest = x.Height
+	if e.latest = x.Height; x.Height == e.twist {
+		e.roots[x.Height] = []byte("another state")
+	}
 	res := block.ExecResult{StateRoot: e.roots[x.Height], NextProposer: e.proposer[x.Height]}
 	return res, e.faults.point("after execute")
 }
@@ -334,3 +340,7 @@ func isPermanent(err error) bool {
 }
 
 type edKey = ed25519.PublicKey
+
+// upTo are the positions of a DA worker that reads a DA height next and has nothing
+// left below; 0 is the caller that has none.
+func upTo(next uint64) block.DAPositions { return block.DAPositions{Floor: next, Scanned: next} }

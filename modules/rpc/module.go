@@ -10,7 +10,7 @@ import (
 // Module provides the *Server from Params and serves from start to stop.
 func Module() fx.Option {
 	return fx.Module("rpc",
-		fx.Provide(New),
+		fx.Provide(New, NewClients),
 		fx.Invoke(func(lc fx.Lifecycle, sd fx.Shutdowner, log *zap.Logger, s *Server) {
 			lc.Append(fx.StartHook(s.Start))
 			fxrun.Go(lc, sd, log, "rpc", s.Run)

@@ -46,6 +46,7 @@ type Node interface {
 // Params of a Server.
 type Params struct {
 	Config  Config
+	Clients *Clients // of Config; nil makes them
 	Genesis block.Genesis
 	// HeaderNamespace and DataNamespace are 0x and 58 hex digits.
 	HeaderNamespace string
@@ -60,6 +61,8 @@ type Params struct {
 	Metrics prometheus.Gatherer
 	// App is the executor's own endpoints (/tx, /kv, /store, /stats); nil when it has none.
 	App http.Handler
+	// Produces says that transactions given to App get into blocks made here.
+	Produces bool
 	// LogLevels shows and changes log levels; nil when there is nothing to change.
 	LogLevels http.Handler
 	Log       *zap.Logger

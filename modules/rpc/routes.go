@@ -47,9 +47,10 @@ func routes(p Params) http.Handler {
 	}
 	if p.App != nil {
 		// The executor bounds a transaction itself, this is the bound above all.
-		for _, path := range []string{"/tx", "/kv", "/store", "/stats"} {
+		for _, path := range []string{"/kv", "/store", "/stats"} {
 			mux.Handle(path, p.App)
 		}
+		mux.Handle("/tx", takeTx(p))
 	}
 	return mux
 }

@@ -18,6 +18,13 @@ import (
 // shutdownTime is how long requests under way may take once the node stops.
 const shutdownTime = 500 * time.Millisecond
 
+// Bounds of what one connection may hold before its requests are in hand.
+const (
+	maxHeaderBytes = 16 << 10
+	maxStreams     = 32
+	streamBuffer   = 64 << 10
+)
+
 // Server serves everything on one port.
 type Server struct {
 	p      Params
@@ -34,11 +41,20 @@ func New(p Params) *Server {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true) // gRPC without TLS
 	c := p.Config
-	s := &Server{p: p, grace: shutdownTime, server: &http.Server{
-		Handler: guard(http.MaxBytesHandler(routes(p), int64(c.MaxRequestBytes)), p.Log), Protocols: &protocols,
+	if p.Clients == nil {
+		p.Clients = NewClients(c)
+	}
+	s := &Server{p: p, grace: shutdownTime}
+	handler := http.MaxBytesHandler(access(routes(p), c), int64(c.MaxRequestBytes))
+	s.server = &http.Server{
+		Handler: guard(admit(handler, p.Clients), p.Log), Protocols: &protocols,
 		ReadHeaderTimeout: min(c.ReadTimeout, maxHeaderTime), ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-	}}
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeaderBytes,
+		ConnState: p.Clients.conns.track, ConnContext: withConn,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: streamBuffer, MaxReceiveBufferPerStream: streamBuffer,
+		},
+	}
 	// What net/http says of clients that break off or speak something else is
 	// theirs to fix.
 	if noise, err := zap.NewStdLogAt(p.Log, zap.DebugLevel); err == nil {

@@ -84,7 +84,7 @@ func TestExecutorEndpoints(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, r.code, "the executor has none")
 
 	t.Run("present", func(t *testing.T) {
-		w := newWorld(t, func(p *rpc.Params) { p.App = app() })
+		w := newWorld(t, func(p *rpc.Params) { p.App, p.Produces = app(), true })
 		for _, path := range []string{"/tx", "/kv", "/store", "/stats"} {
 			r := w.do(http.MethodPost, path, "text/plain", strings.NewReader("a=1"))
 			require.Equal(t, http.StatusOK, r.code)
@@ -97,7 +97,7 @@ func TestExecutorEndpoints(t *testing.T) {
 // a text that names the bound, and it is not read to its end.
 func TestRequestsAreBounded(t *testing.T) {
 	const most = 4096
-	w := newWorld(t, func(p *rpc.Params) { p.Config.MaxRequestBytes, p.App = most, app() })
+	w := newWorld(t, func(p *rpc.Params) { p.Config.MaxRequestBytes, p.App, p.Produces = most, app(), true })
 	long := strings.Repeat("k", most)
 	code, got := w.call("StoreService/GetMetadata", `{"key":"`+long+`"}`)
 	require.Equal(t, http.StatusTooManyRequests, code, "what Connect has for resource_exhausted")
@@ -124,7 +124,7 @@ func TestRequestsAreBounded(t *testing.T) {
 // The services take less than the executor: their requests are a height, a hash
 // or a name. Less than 64 KiB that unpack to a gigabyte cost next to nothing.
 func TestServicesTakeSmallRequestsOnly(t *testing.T) {
-	w := newWorld(t, func(p *rpc.Params) { p.App = app() })
+	w := newWorld(t, func(p *rpc.Params) { p.App, p.Produces = app(), true })
 	code, got := w.call("StoreService/GetMetadata", `{"key":"`+strings.Repeat("k", 64<<10)+`"}`)
 	require.Equal(t, http.StatusTooManyRequests, code)
 	require.Contains(t, got["message"], "65536")
@@ -158,7 +158,7 @@ func TestHeadersAreBounded(t *testing.T) {
 func TestSlowHeaderIsCutOff(t *testing.T) {
 	w := newWorld(t, func(p *rpc.Params) { p.Config.ReadTimeout = 50 * time.Millisecond })
 	c := w.dial()
-	_, err := c.Write([]byte("GET /status HTTP/1.1\r\nHost: x\r\nX-Never: "))
+	_, err := c.Write([]byte("GET /status HTTP/1.1\r\nHost: localhost\r\nX-Never: "))
 	require.NoError(t, err)
 	answer, err := io.ReadAll(c) // ends when the server hangs up
 	require.NoError(t, err)
@@ -169,7 +169,7 @@ func TestSlowHeaderIsCutOff(t *testing.T) {
 func TestSlowBodyIsCutOff(t *testing.T) {
 	w := newWorld(t, func(p *rpc.Params) { p.Config.ReadTimeout = 50 * time.Millisecond })
 	c := w.dial()
-	_, err := c.Write([]byte("POST /evnode.v1.StoreService/GetState HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"))
+	_, err := c.Write([]byte("POST /evnode.v1.StoreService/GetState HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"))
 	require.NoError(t, err)
 	answer, err := io.ReadAll(c)
 	require.NoError(t, err)
@@ -182,7 +182,7 @@ func TestSlowReaderIsCutOff(t *testing.T) {
 	w := newWorld(t, func(p *rpc.Params) { p.Config.WriteTimeout = 200 * time.Millisecond })
 	w.apply(w.chain.Next(make([]byte, size)))
 	c := w.dial()
-	const ask = "POST /evnode.v1.StoreService/GetBlock HTTP/1.1\r\nHost: x\r\nContent-Type: application/proto\r\nContent-Length: 2\r\n\r\n\x08\x01"
+	const ask = "POST /evnode.v1.StoreService/GetBlock HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/proto\r\nContent-Length: 2\r\n\r\n\x08\x01"
 	_, err := c.Write([]byte(strings.Repeat(ask, 8))) // more than socket buffers take
 	require.NoError(t, err)
 	// The goroutine of the connection ends by itself: Stop, below, would wait

@@ -94,10 +94,10 @@ func TestGetBlockIdentifiers(t *testing.T) {
 		kind string
 		text string
 	}{
-		"above":         {`{"height":"4"}`, http.StatusInternalServerError, "internal", "block 4: header: not found, the latest is 3"},
-		"far above":     {`{"height":"18446744073709551615"}`, http.StatusInternalServerError, "internal", "not found"},
-		"unknown hash":  {`{"hash":"` + b64(make([]byte, 32)) + `"}`, http.StatusInternalServerError, "internal", "not found"},
-		"short hash":    {`{"hash":"AAAA"}`, http.StatusInternalServerError, "internal", "block 000000: "},
+		"above":         {`{"height":"4"}`, http.StatusNotFound, "not_found", "block 4: header: not found, the latest is 3"},
+		"far above":     {`{"height":"18446744073709551615"}`, http.StatusNotFound, "not_found", "not found"},
+		"unknown hash":  {`{"hash":"` + b64(make([]byte, 32)) + `"}`, http.StatusNotFound, "not_found", "not found"},
+		"short hash":    {`{"hash":"AAAA"}`, http.StatusNotFound, "not_found", "block 000000: "},
 		"no identifier": {`{}`, http.StatusBadRequest, "invalid_argument", "no identifier: set height or hash"},
 		"not JSON":      {`{`, http.StatusBadRequest, "invalid_argument", "unexpected"},
 	} {
@@ -113,8 +113,8 @@ func TestGetBlockIdentifiers(t *testing.T) {
 func TestGetBlockBeforeTheFirst(t *testing.T) {
 	w := newWorld(t)
 	code, got := w.call("StoreService/GetBlock", `{"height":"0"}`)
-	require.Equal(t, http.StatusInternalServerError, code)
-	require.Equal(t, map[string]any{"code": "internal", "message": "no block was applied yet"}, got)
+	require.Equal(t, http.StatusNotFound, code)
+	require.Equal(t, map[string]any{"code": "not_found", "message": "no block was applied yet"}, got)
 	code, got = w.call("StoreService/GetState", `{}`)
 	require.Equal(t, http.StatusOK, code)
 	require.Equal(t, b64([]byte("root-0")), got["state"].(map[string]any)["appHash"])
@@ -128,9 +128,9 @@ func TestGetBlockServesAppliedBlocksOnly(t *testing.T) {
 	next := w.chain.Next([]byte("c=3"))
 	require.NoError(t, w.store.Headers().Append(t.Context(), next.Header))
 	code, _ := w.call("StoreService/GetBlock", `{"height":"3"}`)
-	require.Equal(t, http.StatusInternalServerError, code)
+	require.Equal(t, http.StatusNotFound, code)
 	code, _ = w.call("StoreService/GetBlock", `{"hash":"`+b64(next.Header.Hash())+`"}`)
-	require.Equal(t, http.StatusInternalServerError, code)
+	require.Equal(t, http.StatusNotFound, code)
 	_, got := w.call("StoreService/GetBlock", `{"height":"0"}`)
 	require.NotNil(t, got["block"])
 }
@@ -223,7 +223,7 @@ func TestAllProtocols(t *testing.T) {
 			_, err = store.GetBlock(t.Context(), connect.NewRequest(&pb.GetBlockRequest{}))
 			require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err))
 			_, err = store.GetBlock(t.Context(), connect.NewRequest(&pb.GetBlockRequest{Identifier: &pb.GetBlockRequest_Height{Height: 9}}))
-			require.Equal(t, connect.CodeInternal, connect.CodeOf(err))
+			require.Equal(t, connect.CodeNotFound, connect.CodeOf(err))
 			_, err = store.GetMetadata(t.Context(), connect.NewRequest(&pb.GetMetadataRequest{Key: "no"}))
 			require.Equal(t, connect.CodeNotFound, connect.CodeOf(err))
 		})

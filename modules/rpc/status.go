@@ -27,6 +27,17 @@ type Status struct {
 	// WaitingFor is the one reason the node makes no progress; empty when it has
 	// all there is.
 	WaitingFor string `json:"waiting_for,omitempty"`
+	// Problems are the conditions that last and that an operator may have to act on.
+	Problems []Problem `json:"problems,omitempty"`
+}
+
+// Problem is one condition that keeps the node, or a part of it, from doing its work.
+type Problem struct {
+	Kind    string    `json:"kind"`              // one of a closed set, see telemetry/problems
+	Subject string    `json:"subject,omitempty"` // what it concerns, as the address of a peer
+	Reason  string    `json:"reason"`            // what is wrong and what to do about it
+	Since   time.Time `json:"since"`
+	Unready bool      `json:"unready"` // the node is not ready while it lasts
 }
 
 // Heads are block heights: what the stores hold, what was made of it, and how
@@ -106,6 +117,8 @@ type DA struct {
 	Cursor  uint64    `json:"cursor"` // next DA height to read
 	LastOK  time.Time `json:"last_ok,omitzero"`
 	Error   string    `json:"last_error,omitempty"`
+	// Identity is what identifies the DA layer, as da.identity takes it.
+	Identity string `json:"identity,omitempty"`
 	// Progress counts in DA heights; its Head is a block height.
 	Progress Source `json:"progress"`
 	// Endpoints are the ways to the DA layer, in the order of the config.
@@ -155,10 +168,10 @@ type Forced struct {
 	Error    string `json:"last_error,omitempty"`
 }
 
-// Conflicts tells of heights for which the proposer signed two headers; the
-// proofs themselves are at /evidence.
+// Conflicts tells of heights for which the proposer signed two headers, or one that
+// execution refutes; the proofs themselves are at /evidence.
 type Conflicts struct {
-	Count      int       `json:"count"` // pairs of headers kept
+	Count      int       `json:"count"` // proofs kept
 	Last       *Conflict `json:"last,omitempty"`
 	Policy     string    `json:"policy"`  // follow-da or halt
 	Reverts    uint64    `json:"reverts"` // since start, to follow DA
@@ -167,12 +180,13 @@ type Conflicts struct {
 	Halted     string    `json:"halted,omitempty"` // why no more blocks are taken
 }
 
-// Conflict is one pair of headers.
+// Conflict is one pair of headers, or one header that execution refutes.
 type Conflict struct {
+	Kind         string    `json:"kind"` // double-signed or refuted
 	Height       uint64    `json:"height"`
 	At           time.Time `json:"at"`
-	First        string    `json:"first"` // the one kept before
-	FirstSource  string    `json:"first_source"`
+	First        string    `json:"first,omitempty"` // the one kept before, of a pair
+	FirstSource  string    `json:"first_source,omitempty"`
 	FirstDA      uint64    `json:"first_da_height,omitempty"`
 	Second       string    `json:"second"`
 	SecondSource string    `json:"second_source"`
@@ -185,8 +199,10 @@ type Liveness struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// Readiness is the answer of /health/ready.
+// Readiness is the answer of /health/ready. A node that serves what is right stays
+// ready whatever its problems; they are listed all the same.
 type Readiness struct {
-	Ready  bool   `json:"ready"`
-	Reason string `json:"reason,omitempty"`
+	Ready    bool      `json:"ready"`
+	Reason   string    `json:"reason,omitempty"`
+	Problems []Problem `json:"problems,omitempty"`
 }

@@ -28,8 +28,8 @@ var errNoBlock = errors.New("no block was applied yet")
 // storeService implements evnode.v1.StoreService.
 type storeService struct{ p Params }
 
-// GetBlock returns an applied block by height or hash. A missing block is an
-// internal error, as with ev-node (evolve-wire §8). DA heights are those at which
+// GetBlock returns an applied block by height or hash. A missing block is
+// not_found, where ev-node says internal. DA heights are those at which
 // this very block was seen; data that is empty is never posted and lies where the
 // header does.
 func (s *storeService) GetBlock(ctx context.Context, req *connect.Request[pb.GetBlockRequest]) (*connect.Response[pb.GetBlockResponse], error) {
@@ -86,7 +86,7 @@ func (s *storeService) header(ctx context.Context, req *pb.GetBlockRequest) (*bl
 		}
 		h, err := s.applied(ctx, height, state)
 		if err != nil {
-			return nil, connect.NewError(connect.CodeInternal, err)
+			return nil, connect.NewError(codeOf(err), err)
 		}
 		return h, nil
 	case *pb.GetBlockRequest_Hash:
@@ -95,12 +95,20 @@ func (s *storeService) header(ctx context.Context, req *pb.GetBlockRequest) (*bl
 			err = header.ErrNotFound // known, but it is not known to be good
 		}
 		if err != nil {
-			return nil, connect.NewError(connect.CodeInternal, fmt.Errorf("block %X: %w", id.Hash, err))
+			return nil, connect.NewError(codeOf(err), fmt.Errorf("block %X: %w", id.Hash, err))
 		}
 		return h, nil
 	default:
 		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("no identifier: set height or hash"))
 	}
+}
+
+// codeOf tells a block that is not there from one that cannot be read.
+func codeOf(err error) connect.Code {
+	if errors.Is(err, header.ErrNotFound) || errors.Is(err, errNoBlock) {
+		return connect.CodeNotFound
+	}
+	return connect.CodeInternal
 }
 
 // applied reads an applied header and never waits for heights to come.

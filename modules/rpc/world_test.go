@@ -31,6 +31,7 @@ type world struct {
 	blocks []block.Block
 	node   *fakeNode
 	server *rpc.Server
+	load   func() rpc.Load
 	http   *http.Client // speaks HTTP/1.1
 	h2     *http.Client // speaks HTTP/2 without TLS, as gRPC clients do
 	stop   func() error
@@ -69,12 +70,14 @@ func newStopped(t *testing.T, change ...func(*rpc.Params)) *world {
 	p := rpc.Params{
 		Config: rpc.Default(), Genesis: g, HeaderNamespace: headerNamespace, DataNamespace: dataNamespace,
 		Chain: w.store, Headers: w.store.Headers(), Data: w.store.Data(), Network: w.node, Node: w.node,
-		Metrics: registry, Log: testutil.Log(t, testutil.AllowLog("request panicked")),
+		Metrics: registry, Log: testutil.Log(t, testutil.AllowLog("request panicked"), testutil.AllowLog("transaction not forwarded")),
 	}
 	p.Config.Address = "127.0.0.1:0"
 	for _, f := range change {
 		f(&p)
 	}
+	p.Clients = rpc.NewClients(p.Config)
+	w.load = p.Clients.Load
 	w.server = rpc.New(p)
 	return w
 }

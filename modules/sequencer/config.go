@@ -31,10 +31,10 @@ type Config struct {
 	// MaxBlockBytes bounds the transactions of a block, their framing included.
 	MaxBlockBytes int `koanf:"max_block_bytes"`
 	// MaxQueueBytes bounds transactions taken from the mempool and not yet in a
-	// block. Only an executor that returns more than it was asked for reaches it.
+	// block, as they lie in memory. Only an executor that returns more than it was asked for reaches it.
 	MaxQueueBytes int `koanf:"max_queue_bytes"`
-	// MaxPending is the number of blocks waiting for DA at which production
-	// pauses; 0 never pauses.
+	// MaxPending is the number of blocks not yet read back from DA at which
+	// production pauses; 0 never pauses.
 	MaxPending uint64 `koanf:"max_pending"`
 	// ExecuteTries is how often a block is tried before the node stops; the
 	// waits in between double from RetryDelay to RetryMaxDelay.
@@ -46,10 +46,10 @@ type Config struct {
 	// StartGrace is how long a started node listens for blocks of its own that
 	// it has lost (a restored backup) before it makes new ones.
 	StartGrace time.Duration `koanf:"start_grace"`
-	// AskPeers bounds how long peers are asked for blocks that a fresh database
-	// lacks, before the first one is made. DA is read without a bound.
+	// AskPeers is how long answers of others are waited for after the start, before
+	// the first signature. DA is read to its head however long that takes.
 	AskPeers time.Duration `koanf:"ask_peers"`
-	// BeginUnchecked makes the first block without asking anybody.
+	// BeginUnchecked makes blocks without asking anybody what the key has signed.
 	BeginUnchecked bool `koanf:"begin_unchecked"`
 	// Submit says how blocks are posted to DA.
 	Submit SubmitConfig `koanf:"submit"`
@@ -68,8 +68,9 @@ type SubmitConfig struct {
 	MinItems int `koanf:"min_items"`
 	// SizeThreshold is the part of MaxBytes that starts a submission by size.
 	SizeThreshold float64 `koanf:"size_threshold"`
-	// DABlockTime is the DA layer's block time: the longest wait after a failure
-	// and the pace at which an unknown outcome is looked for.
+	// DABlockTime is the DA layer's block time, 0 as it is measured from its headers:
+	// the longest wait after a failure and the pace at which an unknown outcome is
+	// looked for.
 	DABlockTime time.Duration `koanf:"da_block_time"`
 	// ReconcileHeights is how many DA heights a submission of unknown outcome has
 	// to land before it is sent again.
@@ -85,14 +86,15 @@ func Default() Config {
 		PollInterval:     time.Second,
 		MaxBlockBytes:    block.MaxBlobBytes - 64<<10,
 		MaxQueueBytes:    64 << 20,
+		MaxPending:       10_000,
 		ExecuteTries:     10,
 		RetryDelay:       100 * time.Millisecond,
 		RetryMaxDelay:    10 * time.Second,
 		BroadcastTimeout: 5 * time.Second,
-		AskPeers:         5 * time.Second,
+		AskPeers:         10 * time.Second,
 		Submit: SubmitConfig{
 			Strategy: StrategyTime, MaxBytes: block.MaxBlobBytes, MinItems: 1, SizeThreshold: 0.8,
-			DABlockTime: 6 * time.Second, ReconcileHeights: 3,
+			ReconcileHeights: 3,
 		},
 	}
 }
@@ -142,8 +144,8 @@ func (c SubmitConfig) Validate() error {
 		return invalid("submit.min_items", c.MinItems, "at least 1")
 	case c.SizeThreshold <= 0 || c.SizeThreshold > 1:
 		return invalid("submit.size_threshold", c.SizeThreshold, "more than 0, at most 1")
-	case c.DABlockTime <= 0:
-		return invalid("submit.da_block_time", c.DABlockTime, "more than 0")
+	case c.DABlockTime < 0:
+		return invalid("submit.da_block_time", c.DABlockTime, "0 or more")
 	case c.ReconcileHeights < 1:
 		return invalid("submit.reconcile_heights", c.ReconcileHeights, "at least 1")
 	}

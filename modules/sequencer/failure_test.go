@@ -104,11 +104,11 @@ func (f *failing) GetTxs(ctx context.Context, most int) ([][]byte, error) {
 	return f.Executor.GetTxs(ctx, most)
 }
 
-func (f *failing) Sign(ctx context.Context, msg []byte) ([]byte, error) {
+func (f *failing) Sign(ctx context.Context, m block.Message) ([]byte, error) {
 	if f.fails.Add(-1) >= 0 {
 		return nil, errors.New("signer is away")
 	}
-	return f.Signer.Sign(ctx, msg)
+	return f.Signer.Sign(ctx, m)
 }
 
 func TestMempoolFailureDoesNotStopTheChain(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -19,6 +20,8 @@ import (
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/da"
 	"github.com/tandem-node/tandem/modules/sequencer"
+	"github.com/tandem-node/tandem/modules/signer"
+	"github.com/tandem-node/tandem/telemetry/problems"
 	"github.com/tandem-node/tandem/testutil"
 )
 
@@ -40,8 +43,10 @@ type world struct {
 	waitingAt  uint64   // position of its first
 	submitted  [2]uint64
 	meta       map[string][]byte
-	included   map[uint64]block.Included
-	incs       []block.Inclusion
+	included   map[uint64]block.Included // beside what the DA worker reads
+	unread     bool                      // the DA worker reads nothing
+	guard      *signer.Guard
+	final      uint64
 	payloads   map[uint64]map[string]int // header payloads signed, by height
 	broadcast  []block.Block
 	mempool    [][]byte
@@ -67,6 +72,10 @@ func newWorld(tb testing.TB) *world {
 		applyErr: func(block.Block) error { return nil }, nextSigner: func(uint64) []byte { return nil },
 	}
 	w.states = []block.State{block.GenesisState(g, []byte("root 0"))}
+	w.cfg.Submit.DABlockTime = 6 * time.Second
+	w.guard = signer.NewGuard(filepath.Join(tb.TempDir(), "state"), address, "seq")
+	require.NoError(tb, w.guard.Open())
+	tb.Cleanup(func() { _ = w.guard.Close() })
 	w.da = newFakeDA(w.cfg.Submit.DABlockTime)
 	return w
 }
@@ -139,10 +148,13 @@ func (crashed) Permanent() bool { return true }
 type process struct {
 	*world
 
-	log   *zap.Logger
-	logs  *observer.ObservedLogs
-	dieAt int
-	after bool
+	log      *zap.Logger
+	logs     *observer.ObservedLogs
+	problems *problems.Board
+	dieAt    int
+
+	largestTx func() int // what the mempool takes
+	after     bool
 
 	callMu sync.Mutex
 	calls  int
@@ -152,7 +164,7 @@ type process struct {
 
 func (w *world) process() *process {
 	core, logs := observer.New(zap.DebugLevel)
-	return &process{world: w, log: zap.New(core), logs: logs}
+	return &process{world: w, log: zap.New(core), logs: logs, problems: problems.New()}
 }
 
 func (p *process) count() int {
@@ -187,7 +199,7 @@ func (p *process) producer() *sequencer.Producer {
 func (p *process) producerParams() sequencer.ProducerParams {
 	return sequencer.ProducerParams{
 		Config: p.cfg, Genesis: p.genesis, Signer: p, Chain: p, Store: p, Headers: headers{p.world}, Data: datas{p.world},
-		Executor: p, Broadcaster: p, Log: p.log,
+		Executor: p, Broadcaster: p, Problems: p.problems, Log: p.log,
 	}
 }
 
@@ -195,7 +207,7 @@ func (p *process) producerParams() sequencer.ProducerParams {
 func (p *process) submitter(change ...func(*sequencer.SubmitterParams)) *sequencer.Submitter {
 	sp := sequencer.SubmitterParams{
 		Config: p.cfg, Genesis: p.genesis, Signer: p, Chain: p, Store: p, Headers: headers{p.world}, Data: datas{p.world},
-		Client: p, Namespaces: spaces, Marks: p, Log: p.log,
+		Client: p, Namespaces: spaces, Problems: p.problems, Log: p.log,
 	}
 	for _, f := range change {
 		f(&sp)
@@ -237,21 +249,35 @@ func after(d time.Duration) {
 
 func (p *process) Public() []byte { return p.key.Public().(ed25519.PublicKey) }
 
-func (p *process) Sign(_ context.Context, msg []byte) (sig []byte, err error) {
+func (p *process) Sign(_ context.Context, m block.Message) (sig []byte, err error) {
 	err = p.call("sign", func() error {
-		sig = ed25519.Sign(p.key, msg)
-		if h, err := block.DecodeHeader(msg); err == nil && h.ChainID == p.genesis.ChainID && h.Height > 0 {
+		if m.Kind() == block.MessageHeader {
+			if err := p.guard.Allow(m.Mark()); err != nil {
+				return err
+			}
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			if p.payloads[h.Height] == nil {
-				p.payloads[h.Height] = map[string]int{}
+			if p.payloads[m.Height()] == nil {
+				p.payloads[m.Height()] = map[string]int{}
 			}
-			p.payloads[h.Height][string(msg)]++
+			p.payloads[m.Height()][string(m.Bytes())]++
 		}
+		sig = ed25519.Sign(p.key, m.Bytes())
 		return nil
 	})
 	return sig, err
 }
+
+func (p *process) Signed(ctx context.Context) (m block.Memory, err error) {
+	err = p.call("signed", func() (err error) { m, err = p.guard.Signed(ctx); return err })
+	return m, err
+}
+
+func (p *process) Raise(ctx context.Context, m block.Mark) error {
+	return p.call("raise", func() error { return p.guard.Raise(ctx, m) })
+}
+
+func (p *process) Sync(context.Context) error { return p.call("sync", func() error { return nil }) }
 
 func (p *process) State() block.State {
 	p.mu.Lock()
@@ -291,7 +317,8 @@ func (w *world) apply(b block.Block) error {
 		}
 		return nil
 	}
-	if err := block.Verify(st, b, time.Now()); err != nil {
+	// As the pipeline does it: who made the block has judged its time.
+	if err := block.Verify(st, b, b.Header.Time()); err != nil {
 		return err
 	}
 	root := sha256.Sum256(append(slices.Clone(st.AppHash), b.Data.Encode()...))
@@ -309,6 +336,7 @@ func (p *process) GetTxs(_ context.Context, maxBytes int) (txs [][]byte, err err
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.getTxs++
+		p.mempool = slices.DeleteFunc(p.mempool, func(tx []byte) bool { return len(tx) > maxBytes })
 		for len(p.mempool) > 0 && maxBytes-len(p.mempool[0]) >= 0 {
 			maxBytes -= len(p.mempool[0])
 			txs = append(txs, p.mempool[0])
@@ -318,6 +346,8 @@ func (p *process) GetTxs(_ context.Context, maxBytes int) (txs [][]byte, err err
 	})
 	return txs, err
 }
+
+func (p *process) LimitTxs(most func() int) { p.largestTx = most }
 
 func (p *process) TxsAvailable() <-chan struct{} { return p.offered }
 
@@ -354,6 +384,9 @@ func (p *process) Submit(ctx context.Context, ns da.Namespace, blobs [][]byte) (
 	if err != nil || at == 0 {
 		return 0, err
 	}
+	if at > p.da.now()+100 { // nobody waits for that
+		return at, nil
+	}
 	if err := p.da.wait(ctx, at); err != nil {
 		return 0, fmt.Errorf("%w: %w", da.ErrUnknown, err)
 	}
@@ -369,7 +402,15 @@ func (r headers) Height() uint64 {
 }
 
 func (r headers) GetRange(_ context.Context, from, to uint64) ([]*block.SignedHeader, error) {
-	return testutil.Headers(r.slice(from, to)), nil
+	out := testutil.Headers(r.slice(from, to))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, h := range r.extra {
+		if h.Height() >= from && h.Height() < to && h.Height() == from+uint64(len(out)) {
+			out = append(out, h)
+		}
+	}
+	return out, nil
 }
 
 type datas struct{ *world }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/testutil"
 )
 
 func (p *process) SaveQueue(_ context.Context, q block.QueueChange) error {
@@ -108,32 +109,30 @@ func (p *process) PutMeta(key string, v []byte) error {
 	})
 }
 
+// Inclusion is what the DA worker has read: all that DA has up to its head.
 func (p *process) Inclusion(_ context.Context, height uint64) (block.Included, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	inc, ok := p.included[height]
-	if !ok {
+	inc := p.included[height]
+	if !p.unread && height >= p.genesis.InitialHeight && height-p.genesis.InitialHeight < uint64(len(p.blocks)) {
+		b := p.blocks[height-p.genesis.InitialHeight]
+		if at := p.da.find(testutil.Envelope(p.key, b.Header)); at > 0 && inc.HeaderDA == 0 {
+			inc.HeaderDA, inc.HeaderHash = at, b.Header.Digest()
+		}
+		if at := p.da.find(testutil.DataBlob(p.key, b.Data)); at > 0 && inc.DataDA == 0 {
+			inc.DataDA, inc.Commitment = at, b.Data.Commitment()
+		}
+	}
+	if inc.HeaderDA == 0 && inc.DataDA == 0 {
 		return inc, header.ErrNotFound
 	}
 	return inc, nil
 }
 
-func (p *process) Include(_ context.Context, incs []block.Inclusion, cursor uint64) error {
-	return p.call("include", func() error {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		require.Zero(p.t, cursor)
-		for _, inc := range incs {
-			have := p.included[inc.Height]
-			if inc.Kind == block.KindHeader && have.HeaderDA == 0 {
-				have.HeaderDA, have.HeaderHash = inc.DAHeight, inc.Hash
-			}
-			if inc.Kind == block.KindData && have.DataDA == 0 {
-				have.DataDA, have.Commitment = inc.DAHeight, inc.Hash
-			}
-			p.included[inc.Height] = have
-		}
-		p.incs = append(p.incs, incs...)
-		return nil
-	})
+func (p *process) DA() block.DAPositions { return block.DAPositions{} }
+
+func (p *process) Final() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.final
 }

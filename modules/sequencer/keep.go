@@ -31,7 +31,7 @@ func (p *Producer) keep(ctx context.Context) {
 // kept notes that the disk has what the queue has.
 func (p *Producer) kept() {
 	p.queue.written()
-	p.update(func(s *ProducerStats) { s.QueuedTxs, s.QueuedBytes = len(p.queue.txs), p.queue.bytes })
+	p.update(func(s *ProducerStats) { s.QueuedTxs, s.QueuedBytes = len(p.queue.txs), p.queue.held })
 }
 
 // recall fills the queue with what an earlier process left: dropped is its
@@ -53,7 +53,7 @@ func (p *Producer) recall(ctx context.Context, dropped *block.Block) error {
 	}
 	p.p.Log.Info("transactions found that wait for a block", zap.Int("count", len(p.queue.txs)), zap.Int("bytes", p.queue.bytes))
 	p.update(func(s *ProducerStats) {
-		s.QueuedTxs, s.QueuedBytes, s.DroppedTxs = len(p.queue.txs), p.queue.bytes, p.queue.tooBig
+		s.QueuedTxs, s.QueuedBytes, s.DroppedTxs = len(p.queue.txs), p.queue.held, p.queue.tooBig
 	})
 	return nil
 }

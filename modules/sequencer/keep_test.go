@@ -76,7 +76,7 @@ func TestQueueSurvivesCrashesAnywhere(t *testing.T) {
 			t.Run(fmt.Sprintf("call %d late=%v", dieAt, late), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t)
-					w.cfg.MaxBlockBytes, w.cfg.MaxQueueBytes = 14, 1<<10
+					w.cfg.MaxBlockBytes, w.cfg.MaxQueueBytes = 14, 1<<12
 					var want []string
 					for i := range 9 {
 						tx := fmt.Sprintf("k%d=v", i)

@@ -14,6 +14,7 @@ import (
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
 	"github.com/tandem-node/tandem/telemetry/names"
+	"github.com/tandem-node/tandem/telemetry/problems"
 	"github.com/tandem-node/tandem/telemetry/tracelog"
 )
 
@@ -35,7 +36,7 @@ func (p *Producer) step(ctx context.Context) error {
 	if span.Recording() {
 		span.SetAttributes(attribute.String(names.AttrChainID, st.ChainID), attribute.String(names.AttrSource, block.SourceLocal.String()))
 	}
-	if err := p.clock(ctx, st); err != nil {
+	if err := p.time(ctx, st); err != nil {
 		return err
 	}
 	if p.held == nil {
@@ -61,7 +62,7 @@ func (p *Producer) step(ctx context.Context) error {
 	p.cadence.made(start)
 	p.update(func(s *ProducerStats) {
 		s.Produced++
-		s.LastHeight, s.LastTime = signed.Height(), signed.Header.Time()
+		s.LastHeight, s.LastTime, s.LastAt = signed.Height(), signed.Header.Time(), time.Now()
 	})
 	if e := p.p.Log.Check(zap.DebugLevel, "block made"); e != nil {
 		e.Write(zap.Uint64("height", signed.Height()), zap.Int("txs", len(signed.Data.Txs)), zap.String("hash", signed.Header.Digest().Short()),
@@ -71,18 +72,23 @@ func (p *Producer) step(ctx context.Context) error {
 	return nil
 }
 
-// clock waits while the block to be made would be too far in the future.
-func (p *Producer) clock(ctx context.Context, st block.State) error {
+// time waits while the block to be made would be too far in the future.
+func (p *Producer) time(ctx context.Context, st block.State) error {
+	const subject = "block time"
 	earliest := st.LastTime
 	if p.held != nil {
 		earliest = p.held.Header.Time()
 	}
 	for {
-		ahead := earliest.Sub(p.p.Now())
+		ahead := earliest.Sub(p.clock.now())
 		if ahead <= maxAhead {
+			p.p.Problems.Clear(problems.Clock, subject)
 			p.waiting("")
 			return nil
 		}
+		p.p.Problems.Report(problems.Problem{Kind: problems.Clock, Subject: subject, Unready: true, Reason: fmt.Sprintf(
+			"block %d may not be older than %s, which is %s ahead of the clock: blocks are made again then; set the clock right if it is behind",
+			st.NextHeight(), earliest.UTC().Format(time.RFC3339), ahead.Round(time.Second))})
 		p.waiting("the clock to reach the block time", zap.Time("block_time", earliest), zap.Duration("ahead", ahead))
 		p.beat.Busy() // the wait ends by itself
 		if _, err := sleep(ctx, min(ahead-maxAhead, time.Second), nil); err != nil {
@@ -103,7 +109,8 @@ func (p *Producer) build(ctx context.Context, st block.State) (block.Block, erro
 	}
 	if !p.p.Forced.Only() {
 		p.reap(ctx) // from here on nothing may fail before it is written down
-		txs = append(txs, p.queue.take(p.cfg.MaxBlockBytes-size(txs))...)
+		p.queue.remove(txs)
+		txs = append(txs, p.queue.take(p.room()-size(txs))...)
 	}
 	data := block.NewData(&block.Metadata{
 		ChainID: st.ChainID, Height: st.NextHeight(), Time: p.blockTime(st, at), LastDataHash: lastData,
@@ -115,7 +122,7 @@ func (p *Producer) build(ctx context.Context, st block.State) (block.Block, erro
 	}
 	b := block.Block{Header: block.NewSignedHeader(h, nil, p.signer), Data: data}
 	// Before the signature exists: a process that dies after signing must find
-	// this very payload again. Nobody else sees it yet, so no fsync is needed.
+	// this very payload again. The fsync comes with the signature, see sign.
 	// Also when asked to stop: the mempool has given its transactions away.
 	err = p.retry(ctx, func() error { return p.p.Store.SavePending(context.WithoutCancel(ctx), b, p.queue.change(), false) })
 	if err != nil {
@@ -128,13 +135,36 @@ func (p *Producer) build(ctx context.Context, st block.State) (block.Block, erro
 // forced returns what the next block has to begin with.
 func (p *Producer) forced(ctx context.Context, st block.State) (txs [][]byte, at time.Time, err error) {
 	err = p.retry(ctx, func() error {
-		txs, at, err = p.p.Forced.Take(ctx, st, p.cfg.MaxBlockBytes)
+		txs, at, err = p.p.Forced.Take(ctx, st, p.room())
 		return err
 	})
 	if err != nil {
 		return nil, at, fmt.Errorf("forced transactions for block %d: %w", st.NextHeight(), err)
 	}
 	return txs, at, nil
+}
+
+// room returns how many bytes of transactions the next block may hold: no more than
+// DA is known to take.
+func (p *Producer) room() int {
+	most := p.cfg.MaxBlockBytes
+	if p.p.Room == nil {
+		return most
+	}
+	if n := p.p.Room(); n > 0 {
+		most = min(most, max(n-maxEnvelope, 1))
+	}
+	return most
+}
+
+// largestTx returns how many bytes a transaction may have that DA takes as part of a
+// block; 0 without a known limit.
+func (p *Producer) largestTx() int {
+	const framing = 8
+	if p.p.Room() == 0 {
+		return 0
+	}
+	return max(p.room()-framing, 1)
 }
 
 // size returns what transactions take of a block.
@@ -150,7 +180,7 @@ func size(txs [][]byte) int {
 // the wall clock or, with forced transactions, the time at which DA has them, as
 // far as peers will take that. It is never before the last block.
 func (p *Producer) blockTime(st block.State, forcedAt time.Time) uint64 {
-	t, now := p.p.Genesis.StartTime, p.p.Now()
+	t, now := p.p.Genesis.StartTime, p.clock.limited()
 	switch {
 	case !st.Started():
 	case forcedAt.IsZero():
@@ -181,17 +211,22 @@ func (p *Producer) lastDataHash(ctx context.Context, st block.State) ([]byte, er
 	return ds[0].Hash(), nil
 }
 
-// reap moves transactions from the mempool to the queue while it holds less
-// than a block. A mempool that cannot be read does not stop the chain.
+// reap moves transactions from the mempool to the queue while it holds less than a
+// block, and less than half its bound: small transactions take many times their
+// bytes in memory, and those that do not fit are lost. A mempool that cannot be read does not stop the chain.
 func (p *Producer) reap(ctx context.Context) {
-	if p.queue.bytes >= p.cfg.MaxBlockBytes {
+	most := p.room()
+	if n := p.queue.fit(most); n > 0 {
+		p.p.Log.Warn("transactions that fit no block are dropped", zap.Int("count", n), zap.Int("max_block_bytes", most))
+	}
+	if p.queue.bytes >= most || p.queue.held >= p.queue.limit/2 {
 		return
 	}
 	ctx, span := p.p.Tracer.Step(ctx, names.SpanReap)
 	defer span.End()
 	// A whole block is asked for even when the queue holds a part of one: an
 	// executor may drop what exceeds the bound it is given.
-	txs, err := p.p.Executor.GetTxs(ctx, p.cfg.MaxBlockBytes)
+	txs, err := p.p.Executor.GetTxs(ctx, most)
 	if err != nil {
 		if ctx.Err() == nil {
 			p.reaping.note(span.Fail(err))
@@ -204,7 +239,7 @@ func (p *Producer) reap(ctx context.Context) {
 		span.SetAttributes(attribute.Int(names.AttrTxCount, added))
 	}
 	if n := p.queue.tooBig - tooBig; n > 0 {
-		p.p.Log.Warn("transactions that fit no block are dropped", zap.Uint64("count", n), zap.Int("max_block_bytes", p.cfg.MaxBlockBytes))
+		p.p.Log.Warn("transactions that fit no block are dropped", zap.Uint64("count", n), zap.Int("max_block_bytes", most))
 	}
 	if n := p.queue.dropped - dropped; n > 0 {
 		p.p.Log.Warn("transactions are dropped, the queue is full", zap.Uint64("count", n), zap.Int("max_queue_bytes", p.cfg.MaxQueueBytes))
@@ -212,18 +247,36 @@ func (p *Producer) reap(ctx context.Context) {
 	p.update(func(s *ProducerStats) { s.DroppedTxs = p.queue.tooBig + p.queue.dropped })
 }
 
-// sign signs the header. It may be called again for the same block: the payload
-// stays the same.
+// sign signs the header while the disk takes the block that was written down: what
+// is signed can be made again, byte for byte, whatever becomes of the machine. It
+// may be called again for the same block: the payload stays the same.
 func (p *Producer) sign(ctx context.Context, b block.Block) (block.Block, error) {
 	ctx, span := p.p.Tracer.Step(ctx, names.SpanSign)
 	defer span.End()
+	sync := func() error {
+		if err := p.retry(ctx, func() error { return p.p.Store.Sync(ctx) }); err != nil {
+			return fmt.Errorf("write block %d to the disk: %w", b.Height(), err)
+		}
+		return nil
+	}
+	synced := make(chan error, 1)
+	if _, ok := p.p.Signer.(Disowner); ok {
+		go func() { synced <- sync() }()
+	} else if err := sync(); err != nil { // nothing is signed that may be lost
+		return block.Block{}, span.Fail(err)
+	} else {
+		synced <- nil
+	}
 	var signature []byte
-	err := p.retry(ctx, func() (err error) {
-		signature, err = p.p.Signer.Sign(ctx, b.Header.Payload())
+	signErr := p.retry(ctx, func() (err error) {
+		signature, err = p.p.Signer.Sign(ctx, block.HeaderMessage(b.Header))
 		return err
 	})
-	if err != nil {
-		return block.Block{}, span.Fail(fmt.Errorf("sign block %d: %w", b.Height(), err))
+	if err := <-synced; err != nil {
+		return block.Block{}, span.Fail(err)
+	}
+	if signErr != nil {
+		return block.Block{}, span.Fail(fmt.Errorf("sign block %d: %w", b.Height(), signErr))
 	}
 	return block.Block{Header: block.NewSignedHeader(b.Header.Header, signature, p.signer), Data: b.Data}, nil
 }

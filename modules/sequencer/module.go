@@ -8,6 +8,7 @@ import (
 	"github.com/tandem-node/tandem/modules/da"
 	"github.com/tandem-node/tandem/modules/internal/fxrun"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 // Module provides *Producer and *Submitter and runs both.
@@ -38,7 +39,7 @@ type submitterIn struct {
 	Common     commonIn
 	Client     da.Client
 	Namespaces Namespaces
-	Marks      Marks
+	Problems   *problems.Board
 }
 
 type producerIn struct {
@@ -50,6 +51,8 @@ type producerIn struct {
 	Elsewhere   Elsewhere
 	Submitter   *Submitter
 	Forced      Forced
+	Problems    *problems.Board
+	DATime      func() DATime
 }
 
 type runIn struct {
@@ -64,7 +67,7 @@ func provideSubmitter(in submitterIn) *Submitter {
 	c := in.Common
 	return NewSubmitter(SubmitterParams{
 		Config: c.Config, Genesis: c.Genesis, Signer: c.Signer, Chain: c.Chain, Store: c.Store,
-		Headers: c.Headers, Data: c.Data, Client: in.Client, Namespaces: in.Namespaces, Marks: in.Marks,
+		Headers: c.Headers, Data: c.Data, Client: in.Client, Namespaces: in.Namespaces, Problems: in.Problems,
 		Log: c.Log.Named("sequencer"), Tracer: c.Tracer,
 	})
 }
@@ -74,7 +77,8 @@ func provideProducer(in producerIn) *Producer {
 	return NewProducer(ProducerParams{
 		Config: c.Config, Genesis: c.Genesis, Signer: c.Signer, Chain: c.Chain, Store: c.Store,
 		Headers: c.Headers, Data: c.Data, Executor: in.Executor, Broadcaster: in.Broadcaster,
-		Elsewhere: in.Elsewhere, Posted: in.Submitter, Forced: in.Forced, Log: c.Log.Named("sequencer"), Tracer: c.Tracer,
+		Elsewhere: in.Elsewhere, Posted: in.Submitter, Room: in.Submitter.Largest, Forced: in.Forced, Problems: in.Problems, DATime: in.DATime,
+		Log: c.Log.Named("sequencer"), Tracer: c.Tracer,
 	})
 }
 

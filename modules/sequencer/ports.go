@@ -8,10 +8,19 @@ import (
 	"github.com/tandem-node/tandem/modules/da"
 )
 
-// Signer holds the key of the proposer.
+// Signer holds the key of the proposer and remembers what it signed, wherever it
+// runs: in this process, in another one, or shared by several nodes.
 type Signer interface {
-	// Sign returns the ed25519 signature of msg.
-	Sign(ctx context.Context, msg []byte) ([]byte, error)
+	// Sign returns the ed25519 signature of m. Before the signature of a header is
+	// given out, the header is remembered in a way that outlives the machine. Other
+	// bytes at a height that was signed are refused, and heights below the newest;
+	// the same bytes again are not. A refusal is Permanent.
+	Sign(ctx context.Context, m block.Message) ([]byte, error)
+	// Signed returns what is remembered.
+	Signed(ctx context.Context) (block.Memory, error)
+	// Raise tells of the newest header of the chain. It never lowers what is
+	// remembered, and makes that certain: others were asked.
+	Raise(ctx context.Context, m block.Mark) error
 	// Public returns the 32 raw bytes of the public key.
 	Public() []byte
 }
@@ -29,9 +38,7 @@ type Chain interface {
 	Apply(ctx context.Context, blocks []block.Block, src block.Source) error
 }
 
-// Store keeps what the sequencer must remember. When it also has
-// Inclusion(ctx, height) (block.Included, error), blocks that are already known
-// to lie on DA are not posted again.
+// Store keeps what the sequencer must remember, and has what the DA worker has read.
 type Store interface {
 	// SavePending keeps the one block that is being made and changes the queue,
 	// both or neither.
@@ -40,12 +47,21 @@ type Store interface {
 	Pending(ctx context.Context) (block.Block, bool, error)
 	// SaveQueue changes the queue of transactions that wait for a block.
 	SaveQueue(ctx context.Context, queue block.QueueChange) error
+	// Sync returns once all that was saved before is on the disk.
+	Sync(ctx context.Context) error
 	// Queue returns the queue and the position of its first transaction.
 	Queue(ctx context.Context) (first uint64, txs [][]byte, err error)
 	// Submitted returns what SaveSubmitted kept, 0 before.
 	Submitted() (header, data uint64)
-	// SaveSubmitted keeps the last heights known to lie on DA.
+	// SaveSubmitted keeps the last heights that were read back from DA.
 	SaveSubmitted(ctx context.Context, header, data uint64) error
+	// Inclusion returns where the DA worker has read the block of a height on DA. It
+	// is an error when it has read no half of it.
+	Inclusion(ctx context.Context, height uint64) (block.Included, error)
+	// DA returns how far the DA worker has read.
+	DA() block.DAPositions
+	// Final returns the final head. Where blocks up to it lie is not recorded any more.
+	Final() uint64
 	// Meta returns the value kept under key.
 	Meta(key string) ([]byte, bool, error)
 	// PutMeta keeps a value under key.
@@ -72,6 +88,13 @@ type TxNotifier interface {
 	// TxsAvailable returns a channel that delivers, or is closed, once
 	// transactions are waiting. It is asked for anew before each wait.
 	TxsAvailable() <-chan struct{}
+}
+
+// TxLimiter is an Executor that can refuse transactions which fit no block.
+type TxLimiter interface {
+	// LimitTxs makes it refuse transactions of more bytes than most returns; 0 is no
+	// limit.
+	LimitTxs(most func() int)
 }
 
 // Forced gives what was forced through DA: see modules/forced.
@@ -107,24 +130,15 @@ type Broadcaster interface {
 	Prepare(ctx context.Context, b block.Block) (send func() error, err error)
 }
 
-// Marks takes note of blocks that lie on DA. The cursor is always 0: what the
-// sequencer posts does not move the position up to which DA was read.
-type Marks interface {
-	Include(ctx context.Context, incs []block.Inclusion, cursor uint64) error
-}
-
 // Elsewhere is where blocks of the chain may lie that are not in the store.
 type Elsewhere interface {
-	// OnDA says what is still to be read there; nothing once all of the chain on
-	// DA is in the store.
-	OnDA() string
-	// AtPeers says which peers have not told what they have; nothing once all did.
-	AtPeers() string
+	// Answers returns what was found there since the start.
+	Answers() Answers
 }
 
 // Posted says how far the chain is known to lie on DA. *Submitter implements it.
 type Posted interface {
-	// Submitted returns the last heights known to lie on DA.
+	// Submitted returns the last heights that were read back from DA.
 	Submitted() (header, data uint64)
 	// Progress returns a channel that is closed at the next change of Submitted.
 	Progress() <-chan struct{}

@@ -2,7 +2,6 @@ package sequencer
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -16,106 +15,23 @@ import (
 	"github.com/tandem-node/tandem/telemetry/names"
 )
 
-// lateHeights is how far behind the last try a lost submission is looked for:
-// longer than DA mempools keep a transaction.
-const lateHeights = 64
-
-// attempt is a submission whose outcome may not be known. It is written down
-// before the first byte is sent.
-type attempt struct {
-	first uint64 // DA head before the first try
-	last  uint64 // DA head before the last try
-	to    uint64 // last height sent in any try
-
-	open    bool      // some try may have landed: look on DA before sending again
-	until   uint64    // DA head from which on sending again is allowed
-	scanned uint64    // DA heights up to here were looked at
-	lost    time.Time // when a try's outcome was lost; zero once until says so
-}
-
-func (l *lane) metaKey() string { return "submit_" + l.kind.String() }
-
-// remember writes the attempt down.
-func (l *lane) remember() error {
-	b := make([]byte, 0, 24)
-	for _, n := range []uint64{l.try.first, l.try.last, l.try.to} {
-		b = binary.BigEndian.AppendUint64(b, n)
-	}
-	if err := l.s.p.Store.PutMeta(l.metaKey(), b); err != nil {
-		return fmt.Errorf("write %s submission down: %w", l.kind, err)
-	}
-	return nil
-}
-
-// recall takes up the attempt an earlier process was in the middle of.
-func (l *lane) recall() error {
-	b, ok, err := l.s.p.Store.Meta(l.metaKey())
-	switch {
-	case err != nil:
-		return fmt.Errorf("read last %s submission: %w", l.kind, err)
-	case !ok:
-		return nil
-	case len(b) != 24:
-		return fmt.Errorf("read last %s submission: %d bytes, want 24", l.kind, len(b))
-	}
-	to := binary.BigEndian.Uint64(b[16:])
-	if to <= l.done() {
-		return nil
-	}
-	l.try = attempt{first: binary.BigEndian.Uint64(b), last: binary.BigEndian.Uint64(b[8:]), to: to, open: true}
-	l.try.scanned = before(l.try.first)
-	l.try.until = l.try.last + l.cfg.ReconcileHeights
-	l.log.Info("looking for an unfinished submission on DA", zap.Uint64("to_height", to), zap.Uint64("from_da_height", l.try.first))
-	return nil
-}
-
-func before(height uint64) uint64 { return height - min(height, 1) }
-
-// post sends the batch until all of it is known to lie on DA. It returns an
-// error only when that can never be.
-func (l *lane) post(ctx context.Context) error {
-	defer l.update(func(s *LaneStats) { s.WaitingFor = "" })
-	l.lastAt = time.Now()
-	for len(l.batch) > 0 {
-		l.update(func(s *LaneStats) { s.WaitingFor = "the DA layer" })
-		wait, err := l.advance(ctx)
-		if err == nil {
-			err = l.settle(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		if wait > 0 {
-			if _, err := sleep(ctx, wait, nil); err != nil {
-				return err
-			}
-		}
-	}
-	l.pause.reset()
-	l.posts.clear()
-	if l.try.open && l.try.to > l.done() {
-		l.try.scanned = before(l.try.first) // the next batch is looked for from the beginning
-		return nil
-	}
-	l.try = attempt{}
-	return nil
-}
+// patience is how many DA blocks to wait after a failure that a person has to mend.
+const patience = 5
 
 // advance does one round: look for what may have landed, then send what is
 // missing. It returns how long to wait before the next round.
 func (l *lane) advance(ctx context.Context) (time.Duration, error) {
-	head, err := l.s.p.Client.Head(ctx)
+	l.waits("the DA layer", false)
+	head, err := l.head(ctx)
 	if err != nil {
 		return l.failed(ctx, err)
 	}
 	if l.try.open {
-		l.giveTime(head.Height)
-		decided, err := l.reconcile(ctx, head.Height)
+		decided, err := l.reconcile(ctx, head)
 		if err != nil {
 			return l.failed(ctx, err)
 		}
 		if !decided {
-			l.update(func(s *LaneStats) { s.WaitingFor = "the outcome of a submission" })
 			return l.cfg.DABlockTime, nil
 		}
 	}
@@ -123,76 +39,146 @@ func (l *lane) advance(ctx context.Context) (time.Duration, error) {
 	if len(todo) == 0 {
 		return 0, nil
 	}
-	if !l.try.open {
-		l.try = attempt{first: head.Height, scanned: before(head.Height)}
-	} else {
+	if l.try.open {
 		l.update(func(s *LaneStats) { s.Resent += uint64(len(todo)) })
 	}
-	l.try.last, l.try.to = head.Height, max(l.try.to, todo[len(todo)-1].height)
+	l.try.retry(head, todo[len(todo)-1].height)
 	if err := l.remember(); err != nil {
 		return 0, err
 	}
 	return l.send(ctx, todo)
 }
 
-// todo returns the next items to send, at least one unless all have landed.
-func (l *lane) todo() []*item {
-	var out []*item
-	weight := 0
-	for i := range l.batch {
-		it := &l.batch[i]
-		if it.at > 0 {
-			continue
+// head returns the head of DA, or the height below it. Only a height that can be
+// read counts: everything that is kept about a submission hangs on it.
+func (l *lane) head(ctx context.Context) (uint64, error) {
+	h, err := l.s.p.Client.Head(ctx)
+	if err != nil || h.Height == 0 {
+		return 0, err //nolint:wrapcheck // names the call
+	}
+	for _, height := range []uint64{h.Height, before(h.Height)} { // nodes behind one address are not quite level
+		_, err = l.s.p.Client.Blobs(ctx, height, l.ns)
+		switch {
+		case err == nil:
+			return height, nil
+		case !errors.Is(err, da.ErrFuture) && !errors.Is(err, da.ErrSyncing):
+			return 0, fmt.Errorf("read DA height %d, the head: %w", height, err)
 		}
-		weight += it.weight()
-		if len(out) > 0 && weight > l.limit {
+	}
+	return 0, fmt.Errorf("the DA layer reports height %d as its head and does not have it: %w", h.Height, err)
+}
+
+// floor returns a DA height below which nothing of this lane lies that the store
+// does not know of.
+func (l *lane) floor(ctx context.Context, head uint64) uint64 {
+	low := max(l.s.p.Genesis.DAStartHeight, 1)
+	if scanned := l.s.p.Store.DA().Scanned; scanned <= head {
+		low = max(low, scanned)
+	}
+	if inc, err := l.s.p.Store.Inclusion(ctx, l.done()); err == nil {
+		if at := max(inc.HeaderDA, inc.DataDA); at <= head {
+			low = max(low, at)
+		}
+	}
+	return min(low, head)
+}
+
+// todo returns how many items to send next, from the front: at least one unless
+// there are none.
+func (l *lane) todo() []item {
+	n, weight := 0, 0
+	for n < len(l.batch) {
+		weight += l.batch[n].weight()
+		if n > 0 && weight > l.limit {
 			break
 		}
-		out = append(out, it)
+		n++
 	}
-	return out
+	return l.batch[:n]
 }
 
 // send makes one submission and sorts out its result.
-func (l *lane) send(ctx context.Context, todo []*item) (time.Duration, error) {
-	blobs := make([][]byte, len(todo))
+func (l *lane) send(ctx context.Context, todo []item) (time.Duration, error) {
+	blobs, commitments := make([][]byte, len(todo)), make([]da.Commitment, len(todo))
 	weight, size := 0, 0
 	for i, it := range todo {
 		blobs[i] = it.blob
 		weight += it.weight()
 		size += len(it.blob)
+		var err error
+		if commitments[i], err = da.Commit(l.ns, it.blob); err != nil {
+			return 0, fmt.Errorf("%s %d: %w", l.kind, it.height, err)
+		}
 	}
 	ctx, span := l.submitting(ctx, todo, size)
 	defer span.End()
 	at, err := l.s.p.Client.Submit(ctx, l.ns, blobs)
-	switch {
-	case err == nil:
+	if err == nil {
 		if span.Recording() {
 			span.SetAttributes(attribute.Int64(names.AttrDAHeight, int64(at))) //nolint:gosec // heights stay far below 2^63
 		}
-		for _, it := range todo {
-			it.at = at
-		}
-		l.widen()
-		l.pause.reset()
-		l.posts.clear()
-		l.update(func(s *LaneStats) { s.DAHeight, s.LastPosted, s.Submissions = at, time.Now(), s.Submissions+1 })
-		l.log.Debug("posted", zap.Uint64("from_height", todo[0].height), zap.Uint64("to_height", l.try.to), zap.Uint64("da_height", at), zap.Int("bytes", size))
-		return 0, nil
-	case errors.Is(err, da.ErrTooLarge) && len(todo) > 1:
-		l.limit, l.fitted = weight/2, 0
-		l.log.Info("submission is too large for the DA layer, sending half", zap.Int("items", len(todo)), zap.Int("bytes", size))
-		return 0, nil
-	case errors.Is(err, da.ErrTooLarge):
-		return 0, span.Fail(fmt.Errorf("%s %d has %d bytes as a blob, the DA layer refuses so large a one: %w", l.kind, todo[0].height, size, err))
+		return 0, l.sent(todo, commitments, at, size)
 	}
 	_ = span.Fail(err)
+	believed, sized := errors.Is(err, da.ErrGas), errors.Is(err, da.ErrGas)
+	if errors.Is(err, da.ErrTooLarge) {
+		sized = true
+		var saved error
+		if believed, saved = l.tooLarge(size); saved != nil {
+			return 0, saved
+		}
+	}
+	if believed && len(todo) > 1 && ctx.Err() == nil {
+		l.halve(err, weight, size)
+		return 0, nil
+	}
 	l.doubt(err)
+	if sized {
+		err = fmt.Errorf("submission of %d items from %s %d on, %d bytes: %w", len(todo), l.kind, todo[0].height, size, err)
+	}
 	return l.failed(ctx, err)
 }
 
+// sent takes note of an answer that says where on DA the items lie. They count as
+// on DA once they are read back.
+func (l *lane) sent(todo []item, commitments []da.Commitment, at uint64, size int) error {
+	l.log.Debug("posted", zap.Uint64("from_height", todo[0].height), zap.Uint64("to_height", todo[len(todo)-1].height),
+		zap.Uint64("da_height", at), zap.Int("bytes", size))
+	for i, it := range todo {
+		l.claim(it, commitments[i], at)
+	}
+	l.drop(len(todo))
+	l.widen()
+	l.pause.reset()
+	l.posts.clear()
+	l.problem.over("")
+	l.update(func(s *LaneStats) { s.DAHeight, s.LastPosted, s.Submissions = at, time.Now(), s.Submissions+1 })
+	if l.s.limit.taken(size) {
+		return l.s.limit.save(l.s.p.Store, l.cfg.MaxBytes)
+	}
+	return nil
+}
+
+// halve makes submissions smaller after one was refused for its size.
+func (l *lane) halve(err error, weight, size int) {
+	l.limit, l.fitted = weight/2, 0
+	l.log.Info("submission is too large for the DA layer, sending half", zap.Int("bytes", size), zap.Error(err))
+}
+
+// tooLarge remembers that a submission was refused for its size, and reports
+// whether that is to be believed.
+func (l *lane) tooLarge(size int) (bool, error) {
+	believed, changed := l.s.limit.refused(size)
+	if !changed {
+		return believed, nil
+	}
+	l.log.Warn("the DA layer takes no submissions of this size, blocks stay smaller from now on",
+		zap.Int("bytes", size), zap.Int("largest", l.s.limit.known()))
+	return believed, l.s.limit.save(l.s.p.Store, l.cfg.MaxBytes)
+}
+
 // submitting starts the span of one submission.
-func (l *lane) submitting(ctx context.Context, todo []*item, size int) (context.Context, blocktrace.Span) {
+func (l *lane) submitting(ctx context.Context, todo []item, size int) (context.Context, blocktrace.Span) {
 	if !l.s.p.Tracer.On() {
 		return ctx, blocktrace.Span{}
 	}
@@ -219,29 +205,16 @@ func (l *lane) widen() {
 // open; after busy and unavailable one look is enough; everything else may still
 // land later.
 func (l *lane) doubt(err error) {
+	unknown := errors.Is(err, da.ErrUnknown) // also when wrapped along with another
 	switch {
-	case errors.Is(err, da.ErrFee), errors.Is(err, da.ErrAuth), errors.Is(err, da.ErrDisabled):
+	case da.NothingPosted(err):
 		return
-	case errors.Is(err, da.ErrUnknown): // also when wrapped along with one of the next
-		l.try.until, l.try.lost = l.try.last+l.cfg.ReconcileHeights, time.Now()
-	case errors.Is(err, da.ErrBusy), errors.Is(err, da.ErrUnavailable):
-		l.try.until = max(l.try.until, l.try.last)
+	case !unknown && (errors.Is(err, da.ErrBusy) || errors.Is(err, da.ErrUnavailable)):
 	default:
-		l.try.until, l.try.lost = l.try.last+l.cfg.ReconcileHeights, time.Now()
+		l.try.look.extend(l.try.last + l.cfg.ReconcileHeights)
+		l.try.lost, l.try.fresh = time.Now(), true
 	}
 	l.try.open = true
-}
-
-// giveTime counts the heights a lost try has to land from where the head was
-// when it was lost: the call may have hung for many of them, with a transaction
-// that waits until the layer moves again. After a long silence the head of now
-// says nothing about then.
-func (l *lane) giveTime(head uint64) {
-	since := time.Since(l.try.lost)
-	if !l.try.lost.IsZero() && since < time.Duration(l.cfg.ReconcileHeights)*l.cfg.DABlockTime { //nolint:gosec // a small number
-		l.try.until = max(l.try.until, head+l.cfg.ReconcileHeights)
-	}
-	l.try.lost = time.Time{}
 }
 
 // failed turns an error into a wait. Only the end of ctx is an error.
@@ -251,13 +224,16 @@ func (l *lane) failed(ctx context.Context, err error) (time.Duration, error) {
 	}
 	if errors.Is(err, da.ErrDisabled) {
 		l.log.Info("there is no DA layer, nothing is posted")
-		l.update(func(s *LaneStats) { s.WaitingFor = "a DA layer, none is configured" })
+		l.waits("a DA layer, none is configured", false)
 		<-ctx.Done()
 		return 0, ctx.Err()
 	}
 	l.posts.note(err)
-	if errors.Is(err, da.ErrFee) || errors.Is(err, da.ErrAuth) {
-		const patience = 5 // an operator has to act
+	mend := errors.Is(err, da.ErrFee) || errors.Is(err, da.ErrAuth) || errors.Is(err, da.ErrTooLarge)
+	if mend || l.posts.lasts() >= patience*l.cfg.DABlockTime {
+		l.problem.say("", failing(l.kind, l.done()+1, err))
+	}
+	if mend { // an operator has to act
 		return patience * l.cfg.DABlockTime, nil
 	}
 	return l.pause.step(), nil
@@ -266,35 +242,76 @@ func (l *lane) failed(ctx context.Context, err error) (time.Duration, error) {
 // reconcile looks for the batch on DA up to head. It reports whether what was
 // not found may be sent again.
 func (l *lane) reconcile(ctx context.Context, head uint64) (bool, error) {
-	missing := map[da.Commitment]*item{}
-	for i := range l.batch {
-		it := &l.batch[i]
-		if it.at > 0 {
-			continue
-		}
+	look := l.try.view(head, l.floor(ctx, head), l.cfg.ReconcileHeights)
+	l.giveTime(look, head)
+	missing := make(map[da.Commitment]uint64, len(l.batch))
+	for _, it := range l.batch {
 		c, err := da.Commit(l.ns, it.blob)
 		if err != nil {
 			return false, fmt.Errorf("%s %d: %w", l.kind, it.height, err)
 		}
-		missing[c] = it
+		missing[c] = it.height
 	}
-	end := min(head, max(l.try.last+lateHeights, l.try.until))
-	for h := l.try.scanned + 1; h <= end && len(missing) > 0; h++ {
+	for h := look.scanned + 1; h <= min(head, look.end) && len(missing) > 0; h++ {
+		began := time.Now()
 		blobs, err := l.s.p.Client.Blobs(ctx, h, l.ns)
-		switch {
-		case errors.Is(err, da.ErrFuture):
+		switch misled, headErr := l.misled(ctx, head, h-look.from, began); {
+		case headErr != nil:
+			return false, headErr
+		case misled, errors.Is(err, da.ErrFuture): // nodes behind one address are not quite level
 			return false, nil
 		case err != nil && !errors.Is(err, da.ErrPruned):
-			return false, fmt.Errorf("look for submission at DA height %d: %w", h, err)
+			return false, fmt.Errorf("look for a submission at DA height %d: %w", h, err)
 		}
 		for _, b := range blobs {
-			if it, ok := missing[b.Commitment]; ok {
-				it.at = h
-				l.update(func(s *LaneStats) { s.DAHeight, s.LastPosted = h, time.Now() })
+			if height, ok := missing[b.Commitment]; ok {
+				l.landed(height, b.Commitment, h)
 				delete(missing, b.Commitment)
 			}
 		}
-		l.try.scanned = h
+		look.scanned = h
 	}
-	return len(missing) == 0 || head >= l.try.until, nil
+	if early := time.Since(l.try.lost) < l.landing(); len(missing) > 0 && (early || head < look.until) {
+		l.waits(fmt.Sprintf("the outcome of a submission, which may land on DA up to height %d: the DA layer is at %d", look.until, head), true)
+		return false, nil
+	}
+	return true, nil
+}
+
+// misled reports whether a head was wrong, after a read that took long and after many
+// reads: one just above the true head waits for its block, and there may be answers for
+// heights that do not exist, so that going up to a wrong head takes for ever.
+func (l *lane) misled(ctx context.Context, head, reads uint64, began time.Time) (bool, error) {
+	const many = 64
+	if time.Since(began) < l.cfg.DABlockTime/2 && (reads+1)%many != 0 {
+		return false, nil
+	}
+	now, err := l.head(ctx)
+	return now < head, err
+}
+
+// landed takes note that an item of the batch lies at a DA height.
+func (l *lane) landed(height uint64, commitment da.Commitment, at uint64) {
+	for i, it := range l.batch {
+		if it.height == height {
+			l.claim(it, commitment, at)
+			l.weight -= it.weight()
+			l.batch = append(l.batch[:i:i], l.batch[i+1:]...)
+			l.full = false
+			break
+		}
+	}
+	l.update(func(s *LaneStats) { s.DAHeight, s.LastPosted = at, time.Now() })
+}
+
+// giveTime counts the heights a lost try has to land from where the head was
+// when it was lost: the call may have hung for many of them, with a transaction
+// that waits until the layer moves again. After a long silence the head of now
+// says nothing about then.
+func (l *lane) giveTime(look *search, head uint64) {
+	if l.try.fresh && time.Since(l.try.lost) < l.landing() {
+		look.extend(head + l.cfg.ReconcileHeights)
+		l.try.timed = head
+	}
+	l.try.fresh = false
 }

@@ -1,10 +1,7 @@
 package sequencer_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,34 +56,6 @@ func (w *world) checkPosted(most int) {
 		require.GreaterOrEqual(w.t, ds[b.Height()], 1, "data %d", b.Height())
 		require.LessOrEqual(w.t, ds[b.Height()], most, "data %d", b.Height())
 	}
-}
-
-// checkMarks checks that marks name the DA heights at which the blobs lie.
-func (w *world) checkMarks() {
-	w.t.Helper()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, b := range w.blocks {
-		inc := w.included[b.Height()]
-		require.Equal(w.t, b.Header.Digest(), inc.HeaderHash)
-		blob := testutil.Envelope(w.key, b.Header)
-		require.True(w.t, w.da.has(inc.HeaderDA, blob), "header %d at %d", b.Height(), inc.HeaderDA)
-		if len(b.Data.Txs) > 0 {
-			require.Equal(w.t, b.Data.Commitment(), inc.Commitment)
-			require.True(w.t, w.da.has(inc.DataDA, testutil.DataBlob(w.key, b.Data)))
-		} else {
-			require.Zero(w.t, inc.DataDA)
-		}
-	}
-}
-
-func (d *fakeDA) has(height uint64, blob []byte) bool {
-	for _, b := range d.at[height] {
-		if string(b.Data) == string(blob) {
-			return true
-		}
-	}
-	return false
 }
 
 func (w *world) settled(s *sequencer.Submitter) {
@@ -159,50 +128,6 @@ func TestEmptyDataIsPassedOver(t *testing.T) {
 		require.Equal(t, uint64(1000), w.submitted[1])
 	})
 }
-
-func TestMarksAreRetried(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.grow(4)
-		p := w.process()
-		marks := &flaky{Marks: p, fails: 6}
-		s := p.submitter(func(sp *sequencer.SubmitterParams) { sp.Marks = marks })
-		run(t, s.Run)
-		after(time.Minute)
-		w.settled(s)
-		w.checkMarks()
-		w.checkPosted(1)
-	})
-}
-
-type flaky struct {
-	sequencer.Marks
-	mu    sync.Mutex
-	fails int
-}
-
-func (f *flaky) Include(ctx context.Context, incs []block.Inclusion, cursor uint64) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.fails--; f.fails >= 0 {
-		return errors.New("disk is slow")
-	}
-	return f.Marks.Include(ctx, incs, cursor)
-}
-
-func TestConflictOnDAStopsTheSubmitter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.grow(1)
-		p := w.process()
-		s := p.submitter(func(sp *sequencer.SubmitterParams) { sp.Marks = refusing{} })
-		require.ErrorIs(t, s.Run(t.Context()), errCrash)
-	})
-}
-
-type refusing struct{}
-
-func (refusing) Include(context.Context, []block.Inclusion, uint64) error { return errCrash }
 
 // Headers of another proposer cannot be posted with this key.
 func TestForeignHeadersArePassedOver(t *testing.T) {

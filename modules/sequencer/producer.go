@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/telemetry/beat"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 // ProducerParams is what a Producer is made of.
@@ -28,7 +29,10 @@ type ProducerParams struct {
 	Elsewhere   Elsewhere        // nil: nowhere
 	Forced      Forced           // nil: NoForced
 	Posted      Posted           // nil: production never pauses
+	Room        func() int       // bytes that DA takes at once, 0 without a known limit; nil: none
 	Now         func() time.Time // wall clock for block times; nil: time.Now
+	DATime      func() DATime    // nil: nothing is known of DA's time
+	Problems    *problems.Board  // nil: nobody reads them
 	Log         *zap.Logger
 	Tracer      *blocktrace.Tracer // nil: none
 }
@@ -41,6 +45,7 @@ type Producer struct {
 	signer  block.Signer
 	queue   *queue
 	cadence cadence
+	clock   *steady
 	backlog backlog
 
 	held *block.Block // written down, not applied yet
@@ -61,14 +66,15 @@ type ProducerStats struct {
 	Produced     uint64    // blocks made since start
 	LastHeight   uint64    // of the last one, 0 before it
 	LastTime     time.Time // of the last one
+	LastAt       time.Time // when it was made, by the monotonic clock
 	QueuedTxs    int       // taken from the mempool, waiting for room
-	QueuedBytes  int
-	DroppedTxs   uint64 // too large for any block, or over the queue's limit
-	Paused       bool   // too many blocks wait for DA
-	OutOfOffice  bool   // the next block is for another proposer to sign
-	WaitingFor   string // empty while the cadence is all that is waited for
-	LastError    string // the failure that goes on, or nothing
-	PendingLimit uint64 // Config.MaxPending
+	QueuedBytes  int       // as they lie in memory
+	DroppedTxs   uint64    // too large for any block, or over the queue's limit
+	Paused       bool      // too many blocks wait for DA
+	OutOfOffice  bool      // the next block is for another proposer to sign
+	WaitingFor   string    // empty while the cadence is all that is waited for
+	LastError    string    // the failure that goes on, or nothing
+	PendingLimit uint64    // Config.MaxPending
 }
 
 // NewProducer returns a Producer that does nothing until Run.
@@ -80,10 +86,11 @@ func NewProducer(p ProducerParams) *Producer {
 		p.Forced = NoForced{}
 	}
 	log := p.Log
-	return &Producer{
+	out := &Producer{
 		p: p, cfg: p.Config, signer: block.NewSigner(p.Signer.Public()),
 		queue:        newQueue(p.Config.MaxBlockBytes, p.Config.MaxQueueBytes),
 		cadence:      cadence{cfg: p.Config},
+		clock:        newSteady(p.Now, p.DATime, p.Problems),
 		backlog:      backlog{most: p.Config.MaxPending, first: p.Genesis.InitialHeight, headers: p.Headers},
 		reaping:      trouble{log: log, failed: "mempool cannot be read", over: "mempool can be read again"},
 		keeping:      trouble{log: log, failed: "waiting transactions are not written down", over: "waiting transactions are written down again"},
@@ -91,6 +98,10 @@ func NewProducer(p ProducerParams) *Producer {
 		making:       trouble{log: log, failed: "block not applied, trying again", over: "blocks are applied again"},
 		stats:        ProducerStats{PendingLimit: p.Config.MaxPending},
 	}
+	if l, ok := p.Executor.(TxLimiter); ok && p.Room != nil {
+		l.LimitTxs(out.largestTx)
+	}
+	return out
 }
 
 // Beat tells for how long Run has been busy with one attempt to make a block.
@@ -143,7 +154,7 @@ func (p *Producer) run(ctx context.Context) error {
 	if err := p.settle(ctx); err != nil {
 		return err
 	}
-	p.cadence.start(p.p.Chain.State(), p.p.Now())
+	p.cadence.start(p.p.Chain.State(), p.clock.now())
 	for {
 		if err := p.inOffice(ctx); err != nil {
 			return err
@@ -189,7 +200,7 @@ func (p *Producer) inOffice(ctx context.Context) error {
 		p.update(func(s *ProducerStats) { s.OutOfOffice = false })
 		p.waiting("")
 		p.p.Log.Info("this node is the proposer now", zap.Uint64("height", p.p.Chain.State().NextHeight()))
-		p.cadence.start(p.p.Chain.State(), p.p.Now())
+		p.cadence.start(p.p.Chain.State(), p.clock.now())
 	}
 	return nil
 }
@@ -222,28 +233,25 @@ func (p *Producer) settle(ctx context.Context) error {
 // was making.
 func (p *Producer) resume(ctx context.Context) error {
 	st := p.p.Chain.State()
-	b, ok, err := p.p.Store.Pending(ctx)
+	b, err := p.pending(ctx)
 	switch {
 	case err != nil:
-		return fmt.Errorf("read pending block: %w", err)
-	case !ok:
+		return err
+	case b == nil:
 		return p.recall(ctx, nil)
 	case b.Height() < st.NextHeight():
-		return p.recall(ctx, &b)
-	case b.Height() > st.NextHeight():
-		return fmt.Errorf("a block of height %d was begun here, but the chain ends at %d: the chain's database has lost blocks, restore it",
-			b.Height(), st.LastHeight)
+		return p.recall(ctx, b)
 	}
-	if err := p.fits(st, b); err != nil {
-		// Nobody has seen it: what was broadcast was applied before, and is no longer pending.
+	if err := p.fits(st, *b); err != nil {
+		// It was not signed: begin waits for what was.
 		p.p.Log.Warn("pending block does not fit the chain and is dropped", zap.Uint64("height", b.Height()), zap.Error(err))
-		return p.recall(ctx, &b)
+		return p.recall(ctx, b)
 	}
 	if err := p.recall(ctx, nil); err != nil {
 		return err
 	}
 	p.p.Log.Info("pending block found, going on with it", zap.Uint64("height", b.Height()))
-	p.held = &b
+	p.held = b
 	if err := p.roomOnDA(ctx); err != nil {
 		return err
 	}
@@ -267,7 +275,7 @@ func (p *Producer) fits(st block.State, b block.Block) error {
 // genesisTime waits for the start time of a chain that has no block yet.
 func (p *Producer) genesisTime(ctx context.Context) error {
 	for !p.p.Chain.State().Started() {
-		left := p.p.Genesis.StartTime.Sub(p.p.Now())
+		left := p.p.Genesis.StartTime.Sub(p.clock.now())
 		if left <= 0 {
 			break
 		}
@@ -285,23 +293,61 @@ func (p *Producer) genesisTime(ctx context.Context) error {
 func (p *Producer) caughtUp(ctx context.Context) error {
 	for {
 		changed := p.p.Chain.Changed()
-		applied, known := p.p.Chain.State().LastHeight, p.p.Headers.Height()
-		if a, ok := p.p.Chain.(interface{ Ahead() uint64 }); ok {
-			known = max(known, a.Ahead())
+		what, fields, err := p.behind(ctx)
+		if err != nil {
+			return err
 		}
-		if known <= applied {
-			p.waiting("")
+		p.waiting(what, fields...)
+		if what == "" {
 			return nil
 		}
-		what := "stored blocks to be applied"
-		if known > p.p.Headers.Height() {
-			what = "blocks of this chain that peers have"
-		}
-		p.waiting(what, zap.Uint64("applied", applied), zap.Uint64("known", known))
 		if _, err := sleep(ctx, time.Second, changed); err != nil { // what peers claim may turn out to be nothing
 			return err
 		}
 	}
+}
+
+// behind says what the applied chain lacks before the next block may be made, ""
+// if nothing.
+func (p *Producer) behind(ctx context.Context) (string, []zap.Field, error) {
+	if b, ok := p.p.Chain.(interface{ Busy() string }); ok && b.Busy() != "" {
+		return b.Busy(), nil, nil
+	}
+	applied, stored := p.p.Chain.State().LastHeight, p.p.Headers.Height()
+	known := stored
+	if a, ok := p.p.Chain.(interface{ Ahead() uint64 }); ok {
+		known = max(known, a.Ahead())
+	}
+	if known <= applied {
+		return "", nil, nil
+	}
+	if finishable, err := p.finishable(ctx, known); finishable || err != nil {
+		return "", nil, err
+	}
+	what := "stored blocks to be applied"
+	if known > stored {
+		what = "blocks of this chain that peers have"
+	}
+	return what, []zap.Field{zap.Uint64("applied", applied), zap.Uint64("known", known)}, nil
+}
+
+// finishable reports whether the newest block that is known is the next one and is
+// pending here: its header came back from a peer or from DA, its data may be
+// nowhere else.
+func (p *Producer) finishable(ctx context.Context, known uint64) (bool, error) {
+	st := p.p.Chain.State()
+	if known != st.NextHeight() || p.p.Headers.Height() != known {
+		return false, nil
+	}
+	b, err := p.pending(ctx)
+	if err != nil || b == nil || b.Height() != known || p.fits(st, *b) != nil {
+		return false, err
+	}
+	hs, err := p.p.Headers.GetRange(ctx, known, known+1)
+	if err != nil || len(hs) != 1 {
+		return false, err //nolint:wrapcheck // what is not there now is looked for again
+	}
+	return block.HeaderMessage(hs[0]).Mark() == block.HeaderMessage(b.Header).Mark(), nil
 }
 
 // roomOnDA waits while too many blocks wait for DA.

@@ -3,6 +3,7 @@ package sequencer
 import (
 	"crypto/sha256"
 	"math"
+	"slices"
 
 	"github.com/tandem-node/tandem/modules/block"
 )
@@ -12,17 +13,26 @@ import (
 // took them out of a mempool answers for them. It is used by one goroutine.
 type queue struct {
 	most    int // bytes of one block
-	limit   int // bytes of the whole queue
+	limit   int // of held
 	txs     [][]byte
 	hashes  [][sha256.Size]byte // of txs, in the same order
 	known   map[[sha256.Size]byte]struct{}
-	bytes   int // framing included
+	bytes   int // in a block, framing included
+	held    int // bytes in memory
 	tooBig  uint64
 	dropped uint64
 
 	first     uint64 // position of txs[0]
 	low, high uint64 // positions in the store: low ≤ p < high
 }
+
+// txOverhead is what a waiting transaction takes in memory beside its bytes: its
+// entries in two slices and a map, which grow in steps, and the rounding of its
+// allocation.
+const txOverhead = 144
+
+// heldTx returns what a waiting transaction takes in memory.
+func heldTx(tx []byte) int { return len(tx) + txOverhead }
 
 func newQueue(most, limit int) *queue {
 	return &queue{most: most, limit: limit, known: map[[sha256.Size]byte]struct{}{}}
@@ -47,7 +57,7 @@ func (q *queue) admit(txs [][]byte, limit int) int {
 		if _, ok := q.known[hash]; ok {
 			continue
 		}
-		if q.bytes+size > limit {
+		if q.held+heldTx(tx) > limit {
 			q.dropped++
 			continue
 		}
@@ -55,31 +65,85 @@ func (q *queue) admit(txs [][]byte, limit int) int {
 		q.txs = append(q.txs, tx)
 		q.hashes = append(q.hashes, hash)
 		q.bytes += size
+		q.held += heldTx(tx)
 		kept++
 	}
 	return kept
 }
 
+// fit changes the bytes of one block and drops what no block can hold any more. It
+// returns how many that were.
+func (q *queue) fit(most int) int {
+	shrunk := most < q.most
+	q.most = most
+	if !shrunk {
+		return 0
+	}
+	dropped := 0
+	txs, hashes := q.txs, q.hashes
+	q.txs, q.hashes = nil, nil
+	for i, tx := range txs {
+		size := block.FramedTx(tx)
+		if size <= most {
+			q.txs, q.hashes = append(q.txs, tx), append(q.hashes, hashes[i])
+			continue
+		}
+		delete(q.known, hashes[i])
+		q.bytes -= size
+		q.held -= heldTx(tx)
+		q.tooBig++
+		dropped++
+	}
+	if dropped > 0 {
+		q.first = max(q.first, q.high) // what is left moves to positions of its own
+	}
+	return dropped
+}
+
 // take removes and returns what fits the given part of a block: the longest prefix
 // that does, so that order is kept.
 func (q *queue) take(most int) [][]byte {
-	n, size := 0, 0
+	n, size, held := 0, 0, 0
 	for n < len(q.txs) && size+block.FramedTx(q.txs[n]) <= most {
 		size += block.FramedTx(q.txs[n])
+		held += heldTx(q.txs[n])
 		delete(q.known, q.hashes[n])
 		n++
 	}
 	q.first += uint64(n)
 	out := q.txs[:n:n]
 	if n == len(q.txs) {
-		q.txs, q.hashes, q.bytes = nil, nil, 0
+		q.txs, q.hashes, q.bytes, q.held = nil, nil, 0, 0
 		return out
 	}
 	// What is left moves to fresh memory, or the block would pin it.
 	q.txs = append([][]byte(nil), q.txs[n:]...)
 	q.hashes = append([][sha256.Size]byte(nil), q.hashes[n:]...)
 	q.bytes -= size
+	q.held -= held
 	return out
+}
+
+// remove takes out transactions that get into a block by another way.
+func (q *queue) remove(txs [][]byte) {
+	gone := map[[sha256.Size]byte]bool{}
+	for _, tx := range txs {
+		if hash := sha256.Sum256(tx); q.has(hash) {
+			gone[hash] = true
+		}
+	}
+	if len(gone) == 0 {
+		return
+	}
+	left := q.txs
+	q.txs, q.hashes, q.bytes, q.held, q.known = nil, nil, 0, 0, map[[sha256.Size]byte]struct{}{}
+	q.admit(slices.DeleteFunc(slices.Clone(left), func(tx []byte) bool { return gone[sha256.Sum256(tx)] }), math.MaxInt)
+	q.first = max(q.first, q.high) // positions have no holes: all that is left is written anew
+}
+
+func (q *queue) has(hash [sha256.Size]byte) bool {
+	_, ok := q.known[hash]
+	return ok
 }
 
 // restore fills a fresh queue with what the store has, from the position first

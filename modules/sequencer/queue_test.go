@@ -1,6 +1,7 @@
 package sequencer
 
 import (
+	"encoding/binary"
 	"fmt"
 	"testing"
 
@@ -8,16 +9,17 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/testutil"
 )
 
 // Whatever is offered comes out once, in order, in blocks within the bound.
 func TestQueueProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		most := rapid.IntRange(10, 300).Draw(t, "most")
-		limit := rapid.IntRange(most, 4*most).Draw(t, "limit")
+		limit := rapid.IntRange(most, 10*most).Draw(t, "limit")
 		q := newQueue(most, limit)
 		var model [][]byte
-		size := 0
+		size, held := 0, 0
 		for range rapid.IntRange(1, 30).Draw(t, "steps") {
 			if rapid.Bool().Draw(t, "add") {
 				var offer [][]byte
@@ -29,9 +31,10 @@ func TestQueueProperties(t *testing.T) {
 					for _, m := range model {
 						known = known || string(m) == string(tx)
 					}
-					if n := block.NewData(nil, [][]byte{tx}).Size(); !known && n <= most && size+n <= limit {
+					if n := block.NewData(nil, [][]byte{tx}).Size(); !known && n <= most && held+heldTx(tx) <= limit {
 						model = append(model, tx)
 						size += n
+						held += heldTx(tx)
 					}
 				}
 				q.add(offer)
@@ -42,6 +45,7 @@ func TestQueueProperties(t *testing.T) {
 				for i, tx := range got {
 					require.Equal(t, model[i], tx)
 					size -= block.FramedTx(tx)
+					held -= heldTx(tx)
 				}
 				model = model[len(got):]
 				if len(model) > 0 {
@@ -49,11 +53,40 @@ func TestQueueProperties(t *testing.T) {
 				}
 			}
 			require.Equal(t, size, q.bytes)
+			require.Equal(t, held, q.held)
 			require.Len(t, q.txs, len(model))
 			require.Len(t, q.known, len(model))
 			require.Equal(t, len(model) == 0, q.empty())
 		}
 	})
+}
+
+// TestQueueFloodStaysWithinItsFigure: what an executor hands over takes the memory the
+// queue says, whatever its size, and no more than its bound.
+func TestQueueFloodStaysWithinItsFigure(t *testing.T) {
+	for name, size := range map[string]int{"smallest": 4, "odd": 100, "large": 1 << 20} {
+		t.Run(name, func(t *testing.T) {
+			const limit = 8 << 20
+			q := newQueue(1<<20+100, limit)
+			next := uint32(0)
+			flood := func() {
+				for before := q.dropped; q.dropped == before; next++ {
+					tx := make([]byte, size)
+					binary.BigEndian.PutUint32(tx, next)
+					q.add([][]byte{tx})
+				}
+			}
+			live := testutil.Live(func() any {
+				flood()
+				_ = q.take(q.most)
+				flood()
+				return q
+			})
+			testutil.CheckFigure(t, "queue", live, q.held)
+			testutil.CheckFigure(t, "queue, to its bound", q.held, limit)
+			require.LessOrEqual(t, q.held, limit)
+		})
+	}
 }
 
 func TestConfig(t *testing.T) {
@@ -75,7 +108,7 @@ func TestConfig(t *testing.T) {
 		"sequencer.submit.max_delay is -1ns":                           func(c *Config) { c.Submit.MaxDelay = -1 },
 		"sequencer.submit.min_items is 0":                              func(c *Config) { c.Submit.MinItems = 0 },
 		"sequencer.submit.size_threshold is 2":                         func(c *Config) { c.Submit.SizeThreshold = 2 },
-		"sequencer.submit.da_block_time is 0s":                         func(c *Config) { c.Submit.DABlockTime = 0 },
+		"sequencer.submit.da_block_time is -1ns":                       func(c *Config) { c.Submit.DABlockTime = -1 },
 		"sequencer.submit.reconcile_heights is 0, want at least 1":     func(c *Config) { c.Submit.ReconcileHeights = 0 },
 	} {
 		c := Default()

@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/da"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 // SubmitterParams is what a Submitter is made of.
@@ -26,7 +27,7 @@ type SubmitterParams struct {
 	Data       Reader[*block.Data]
 	Client     da.Client
 	Namespaces Namespaces
-	Marks      Marks
+	Problems   *problems.Board // nil: none
 	Log        *zap.Logger
 	Tracer     *blocktrace.Tracer // nil: none
 }
@@ -38,6 +39,7 @@ type Submitter struct {
 	signer block.Signer
 	header *lane
 	data   *lane
+	limit  limit
 
 	mu       sync.Mutex
 	progress chan struct{}
@@ -52,13 +54,14 @@ type SubmitterStats struct {
 
 // LaneStats says how far one kind of item is known to lie on DA.
 type LaneStats struct {
-	Submitted   uint64    // every height up to here is on DA, or has nothing to post
+	Submitted   uint64    // every height up to here was read back from DA, or has nothing to post
 	Lag         uint64    // applied heights above it
-	DAHeight    uint64    // where the last posting landed, 0 before one did
+	DAHeight    uint64    // where the last posting is said to lie, 0 before one did
 	LastPosted  time.Time // when that was known
 	Submissions uint64    // calls of Submit that succeeded
-	Resent      uint64    // items posted again after their outcome stayed unknown
+	Resent      uint64    // items posted again: their outcome stayed unknown, or DA lost them
 	WaitingFor  string    // empty while there is nothing to do
+	Held        string    // why nothing gets on now; empty while things go as they should
 	LastError   string    // the failure that goes on, or nothing
 }
 
@@ -72,7 +75,7 @@ func NewSubmitter(p SubmitterParams) *Submitter {
 	return s
 }
 
-// Submitted returns the last heights known to lie on DA.
+// Submitted returns the last heights that were read back from DA.
 func (s *Submitter) Submitted() (header, data uint64) {
 	header, data = s.p.Store.Submitted()
 	return max(header, s.header.done()), max(data, s.data.done())
@@ -92,14 +95,22 @@ func (s *Submitter) advanced() {
 	s.progress = make(chan struct{})
 }
 
+// Largest returns how many bytes the way to DA takes at once, as far as refusals
+// have shown it; 0 when no limit is known.
+func (s *Submitter) Largest() int { return s.limit.known() }
+
 // Stats returns what the Submitter is doing.
 func (s *Submitter) Stats() SubmitterStats {
 	applied := s.p.Chain.State().LastHeight
 	return SubmitterStats{Header: s.header.snapshot(applied), Data: s.data.snapshot(applied)}
 }
 
-// Run posts until ctx ends. An error means that something can never be posted.
+// Run posts until ctx ends. An error means that the store or the signer failed for
+// good; what DA does never ends it.
 func (s *Submitter) Run(ctx context.Context) error {
+	if err := s.limit.load(s.p.Store, s.p.Config.Submit.MaxBytes); err != nil {
+		return err
+	}
 	header, data := s.p.Store.Submitted()
 	s.header.begin(header)
 	s.data.begin(data)
@@ -144,7 +155,7 @@ func (s *Submitter) readHeaders(ctx context.Context, from, to uint64) ([]item, e
 		}
 		items[i].size = h.Size()
 		items[i].encode = func(ctx context.Context) ([]byte, error) {
-			signature, err := s.p.Signer.Sign(ctx, h.Encode())
+			signature, err := s.p.Signer.Sign(ctx, block.EnvelopeMessage(h))
 			return block.HeaderEnvelope{Header: h, Signature: signature}.Encode(), err
 		}
 	}
@@ -170,7 +181,7 @@ func (s *Submitter) readData(ctx context.Context, from, to uint64) ([]item, erro
 		}
 		items[i].size = d.Size()
 		items[i].encode = func(ctx context.Context) ([]byte, error) {
-			signature, err := s.p.Signer.Sign(ctx, d.Encode())
+			signature, err := s.p.Signer.Sign(ctx, block.DataMessage(d))
 			return block.SignedData{Data: d, Signature: signature, Signer: s.signer}.Encode(), err
 		}
 	}

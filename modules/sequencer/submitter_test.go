@@ -31,7 +31,6 @@ func TestPostsEverythingOnce(t *testing.T) {
 		after(15 * time.Second)
 		w.settled(s)
 		w.checkPosted(1)
-		w.checkMarks()
 		require.Less(t, len(w.da.submits), 2*12+4, "blocks are batched")
 		require.NoError(t, stop())
 		require.Equal(t, [2]uint64{60, 60}, w.submitted)
@@ -138,7 +137,6 @@ func TestAmbiguousOutcomes(t *testing.T) {
 				after(5 * time.Minute)
 				w.settled(s)
 				w.checkPosted(c.copies)
-				w.checkMarks()
 				require.Len(t, w.da.submits, c.sends)
 			})
 		})
@@ -182,7 +180,6 @@ func TestSubmissionThatLandsAfterItHung(t *testing.T) {
 		after(5 * time.Minute)
 		w.settled(s)
 		w.checkPosted(1)
-		w.checkMarks()
 		require.Len(t, w.da.submits, 2)
 	})
 }
@@ -215,21 +212,8 @@ func TestTooLargeIsSplit(t *testing.T) {
 		after(20 * time.Minute)
 		w.settled(s)
 		w.checkPosted(1)
-		w.checkMarks()
 		refused := p.logs.FilterMessage("submission is too large for the DA layer, sending half").Len()
 		require.Less(t, refused, 20, "the limit is learnt")
-	})
-}
-
-func TestSingleItemThatIsTooLargeStops(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.grow(3)
-		w.da.limit = 100
-		err := w.process().submitter().Run(t.Context())
-		require.ErrorIs(t, err, da.ErrTooLarge)
-		require.ErrorContains(t, err, "has")
-		require.Regexp(t, `(header 1|data 2) has \d+ bytes as a blob`, err.Error())
 	})
 }
 

@@ -46,6 +46,16 @@ func (t *trouble) clear() {
 	t.count, t.last = 0, ""
 }
 
+// lasts returns for how long the failure goes on.
+func (t *trouble) lasts() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.count == 0 {
+		return 0
+	}
+	return time.Since(t.since)
+}
+
 // text returns the failure that goes on, or nothing.
 func (t *trouble) text() string {
 	t.mu.Lock()

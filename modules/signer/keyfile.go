@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/crypto/argon2"
+
+	"github.com/tandem-node/tandem/modules/internal/durable"
 )
 
 // Errors of key files.
@@ -70,6 +72,38 @@ func Save(path string, key ed25519.PrivateKey, passphrase []byte) error {
 	return writeNew(path, keyFile{
 		PrivKeyEncrypted: gcm.Seal(nil, nonce, key, nil), Nonce: nonce, PubKey: public, Salt: salt,
 	})
+}
+
+// Replace is Save over a key file that may exist. The old one is kept beside it, and
+// its path returned; at every moment there is a whole file at path.
+func Replace(path string, key ed25519.PrivateKey, passphrase []byte) (old string, err error) {
+	fresh := path + ".new"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("replace key: %w", err)
+	}
+	if err := Save(fresh, key, passphrase); err != nil {
+		return "", err
+	}
+	for n := 1; ; n++ {
+		old = fmt.Sprintf("%s.old-%d", path, n)
+		err = os.Link(path, old)
+		if !errors.Is(err, fs.ErrExist) {
+			break
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		old, err = "", nil
+	}
+	if err == nil {
+		err = os.Rename(fresh, path)
+	}
+	if err == nil {
+		err = durable.SyncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		return "", fmt.Errorf("replace key: %w", err)
+	}
+	return old, nil
 }
 
 // Load decrypts the key file at path. A passphrase that does not open it gives
@@ -171,7 +205,7 @@ func writeNew(path string, v any) error {
 	if err != nil {
 		return fmt.Errorf("write key: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), keyFolderMode); err != nil {
+	if err := durable.MkdirAll(filepath.Dir(path), keyFolderMode); err != nil {
 		return fmt.Errorf("write key: %w", err)
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, keyFileMode) //nolint:gosec // the operator names the file
@@ -183,6 +217,9 @@ func writeNew(path string, v any) error {
 	}
 	_, err = f.Write(b)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write key: %w", err)
+	}
+	if err := durable.SyncDir(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("write key: %w", err)
 	}
 	return nil

@@ -22,16 +22,50 @@ var ErrNoPassphrase = errors.New("no passphrase: set signer.passphrase_file, or 
 // environment, else by asking on the terminal in (which may be nil). White
 // space around it is trimmed.
 func Passphrase(file string, in *os.File, prompt io.Writer) ([]byte, error) {
+	if given, err := givenPassphrase(file); given != nil || err != nil {
+		return given, err
+	}
+	return typed(in, prompt, "Passphrase of the signer key: ")
+}
+
+// NewPassphrase is Passphrase for a key that is about to be encrypted: one that is
+// typed has to be typed twice.
+func NewPassphrase(file string, in *os.File, prompt io.Writer) ([]byte, error) {
+	if given, err := givenPassphrase(file); given != nil || err != nil {
+		return given, err
+	}
+	first, err := typed(in, prompt, "New passphrase of the signer key: ")
+	if err != nil {
+		return nil, err
+	}
+	second, err := typed(in, prompt, "The same again: ")
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(first, second) {
+		return nil, errors.New("the two passphrases differ")
+	}
+	return first, nil
+}
+
+// givenPassphrase returns the passphrase of the file or the environment; nil when
+// neither has one.
+func givenPassphrase(file string) ([]byte, error) {
 	if file != "" {
 		return passphraseFile(file)
 	}
 	if v, ok := os.LookupEnv(EnvPassphrase); ok {
 		return nonEmpty([]byte(v), EnvPassphrase)
 	}
+	return nil, nil
+}
+
+// typed asks for a passphrase on the terminal in, which may be nil.
+func typed(in *os.File, prompt io.Writer, question string) ([]byte, error) {
 	if in == nil || !term.IsTerminal(int(in.Fd())) {
 		return nil, ErrNoPassphrase
 	}
-	_, _ = fmt.Fprint(prompt, "Passphrase of the signer key: ")
+	_, _ = fmt.Fprint(prompt, question)
 	b, err := term.ReadPassword(int(in.Fd()))
 	_, _ = fmt.Fprintln(prompt)
 	if err != nil {

@@ -30,8 +30,7 @@ func TestKeyFileOfEvNodeOpens(t *testing.T) {
 
 	s := signer.NewLocal(key)
 	require.Equal(t, "A23CB0D0379BDB8AB5E407606F3CD5911361DBD72ADE651728DD30F19B519DFD", s.Address().String())
-	signature, err := s.Sign(t.Context(), []byte("m"))
-	require.NoError(t, err)
+	signature := s.Sign([]byte("m"))
 	require.True(t, ed25519.Verify(pub, []byte("m"), signature))
 }
 
@@ -138,8 +137,7 @@ func TestPassphraseSources(t *testing.T) {
 func TestSignerSignsHeadersOthersAccept(t *testing.T) {
 	s := signer.NewLocal(testutil.Key("a"))
 	h := block.Header{Height: 1, Time: 1, ChainID: "c", ProposerAddress: block.NewSigner(s.Public()).Address}
-	signature, err := s.Sign(t.Context(), h.Encode())
-	require.NoError(t, err)
+	signature := s.Sign(h.Encode())
 	require.NoError(t, block.NewSignedHeader(h, signature, block.NewSigner(s.Public())).Validate())
 }
 

@@ -2,7 +2,9 @@ package syncer_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/notifier"
 	"github.com/tandem-node/tandem/modules/syncer"
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 func TestTransientErrorsAreRetriedWithBackOffAndOneWarning(t *testing.T) {
@@ -126,6 +129,66 @@ func TestARefusalCountsOnlyAfterAFreshRead(t *testing.T) {
 	})
 }
 
+// A clock that is behind (no battery, NTP comes later) makes stored blocks look as
+// if they were of the future. They are not wrong, and nothing else is needed than
+// the right time.
+func TestTorture_ClockBehindStoredBlocksIsWaitedFor(t *testing.T) {
+	bubble(t, func(r *rig) {
+		t := r.t
+		r.params.Problems = problems.New()
+		early := &block.Violation{Rule: block.ErrFutureTime, Height: 1, Got: "12:05", Want: "at most 12:01"}
+		for range 10 {
+			r.sink.failNext(fmt.Errorf("verify: %w", early))
+		}
+		r.fill(3)
+		r.start()
+		time.Sleep(10 * time.Second)
+		list := r.params.Problems.List()
+		require.Len(t, list, 1)
+		require.Equal(t, problems.Clock, list[0].Kind)
+		require.True(t, list[0].Unready)
+		require.Contains(t, list[0].Reason, "block 1 is dated 12:05")
+		require.Equal(t, "retry of 1", r.syncer.Stats().WaitingFor)
+		time.Sleep(time.Minute)
+		require.Equal(t, uint64(4), r.sink.Next())
+		require.Empty(t, r.params.Problems.List())
+		require.NoError(t, r.stop())
+	})
+}
+
+// Only refusals with nothing good between them count together: the second of these
+// comes hours after the first.
+func TestRefusalsWithProgressBetweenThemDoNotAddUp(t *testing.T) {
+	for name, between := range map[string]func(*rig){
+		"nothing":   func(*rig) {},
+		"a failure": func(r *rig) { r.headers.failNext(errFlaky) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(r *rig) {
+				t := r.t
+				stale := &block.Violation{Rule: block.ErrBrokenLink, Height: 1}
+				r.sink.failNext(stale)
+				r.fill(1)
+				r.start()
+				time.Sleep(time.Hour)
+				require.Equal(t, uint64(2), r.sink.Next())
+				between(r)
+				r.add(10, notifier.P2P)
+				time.Sleep(time.Hour)
+				require.Equal(t, uint64(12), r.sink.Next())
+				r.sink.mu.Lock()
+				r.sink.next = 1 // rolled back
+				r.sink.mu.Unlock()
+				r.sink.failNext(stale)
+				r.events.Publish(notifier.Event{Type: notifier.Header, Height: 1})
+				time.Sleep(time.Hour)
+				require.Equal(t, uint64(12), r.sink.Next())
+				require.NoError(t, r.stop())
+			})
+		})
+	}
+}
+
 func TestAStoreThatReturnsNothingIsAFailureNotASpin(t *testing.T) {
 	bubble(t, func(r *rig) {
 		t := r.t
@@ -161,3 +224,32 @@ type stubborn struct{}
 
 func (stubborn) Next() uint64                                             { return 1 }
 func (stubborn) Apply(context.Context, []block.Block, block.Source) error { return nil }
+
+// While blocks are held none is applied, whatever comes, and the reason is shown.
+func TestHeldBlocksAreNotApplied(t *testing.T) {
+	bubble(t, func(r *rig) {
+		t := r.t
+		var held atomic.Bool
+		r.params.Hold = func() error {
+			if held.Load() {
+				return errors.New("held for a reason")
+			}
+			return nil
+		}
+		r.fill(2)
+		r.start()
+		synctest.Wait()
+		require.Equal(t, uint64(3), r.sink.Next())
+
+		held.Store(true)
+		r.add(1, notifier.P2P)
+		time.Sleep(time.Minute)
+		require.Equal(t, uint64(3), r.sink.Next())
+		require.Equal(t, "held for a reason", r.syncer.Stats().Failure)
+
+		held.Store(false) // nobody says so
+		time.Sleep(time.Minute)
+		require.Equal(t, uint64(4), r.sink.Next())
+		require.Empty(t, r.syncer.Stats().Failure)
+	})
+}

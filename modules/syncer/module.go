@@ -8,6 +8,7 @@ import (
 	"github.com/tandem-node/tandem/modules/internal/fxrun"
 	"github.com/tandem-node/tandem/modules/notifier"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
+	"github.com/tandem-node/tandem/telemetry/problems"
 	"github.com/tandem-node/tandem/telemetry/stages"
 )
 
@@ -31,18 +32,19 @@ type common struct {
 	Log      *zap.Logger
 	Tracer   *blocktrace.Tracer
 	Stages   *stages.Recorder
+	Problems *problems.Board
 }
 
 func (c common) params() Params {
 	return Params{
 		Headers: c.Headers, Sink: c.Sink, Notifier: c.Notifier, Config: c.Config,
-		Log: c.Log.Named("syncer"), Tracer: c.Tracer, Stages: c.Stages,
+		Log: c.Log.Named("syncer"), Tracer: c.Tracer, Stages: c.Stages, Problems: c.Problems,
 	}
 }
 
-func newBlocks(c common, data Source[*block.Data]) *Syncer {
+func newBlocks(c common, data Source[*block.Data], hold Hold) *Syncer {
 	p := c.params()
-	p.Data = data
+	p.Data, p.Hold = data, hold
 	return New(p)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-node/tandem/modules/notifier"
 	"github.com/tandem-node/tandem/modules/syncer"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
+	"github.com/tandem-node/tandem/telemetry/problems"
 	"github.com/tandem-node/tandem/telemetry/stages"
 )
 
@@ -27,6 +28,8 @@ func TestModulesRunFromStartToStop(t *testing.T) {
 				func() syncer.Sink { return r.sink },
 				func() *blocktrace.Tracer { return nil },
 				func() *stages.Recorder { return nil },
+				func() *problems.Board { return nil },
+				func() syncer.Hold { return nil },
 			))
 			require.NoError(t, app.Err())
 			require.Empty(t, r.sink.seen(), "constructing starts nothing")

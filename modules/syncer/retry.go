@@ -3,12 +3,14 @@ package syncer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 // halted reports whether the sink says itself that trying again is no use.
@@ -20,8 +22,12 @@ func halted(err error) bool {
 	return ok && p.Permanent()
 }
 
-// refused reports whether the sink was given a block that can never be right.
+// refused reports whether the sink was given a block that can never be right. One
+// that is dated in the future may be right later.
 func refused(err error) bool {
+	if errors.Is(err, block.ErrFutureTime) {
+		return false
+	}
 	if _, ok := errors.AsType[*block.Violation](err); ok {
 		return true
 	}
@@ -69,9 +75,13 @@ func (s *Syncer) backOff(ctx context.Context) {
 	s.count.wakeups.Add(1)
 }
 
+// problemSubject is the part of problems that are the syncer's.
+const problemSubject = "next block"
+
 // failed records a failure. Only the first of a row is worth a warning.
 func (s *Syncer) failed(err error) {
 	s.count.failures.Add(1)
+	s.early(err)
 	why := err.Error()
 	if s.failure.Swap(&why) == nil {
 		s.log.Warn("syncing failed, trying again", zap.Error(err))
@@ -80,12 +90,32 @@ func (s *Syncer) failed(err error) {
 	s.log.Debug("syncing failed again", zap.Error(err))
 }
 
-// healthy ends a row of failures.
+// early reports a next block that is dated in the future of this machine's clock,
+// and clears the report after any other failure.
+func (s *Syncer) early(err error) {
+	if !errors.Is(err, block.ErrFutureTime) {
+		s.board.Clear(problems.Clock, problemSubject)
+		return
+	}
+	why := err.Error()
+	if v, ok := errors.AsType[*block.Violation](err); ok {
+		why = fmt.Sprintf("block %d is dated %s", v.Height, v.Got)
+	}
+	s.board.Report(problems.Problem{
+		Kind: problems.Clock, Subject: problemSubject, Unready: true,
+		Reason: fmt.Sprintf("%s and the clock of this machine says %s: the node waits until then; when the clock is behind, "+
+			"synchronise it (timedatectl set-ntp true)", why, time.Now().UTC().Format(time.RFC3339)),
+	})
+}
+
+// healthy ends a row of failures, and of refusals.
 func (s *Syncer) healthy() {
+	s.refusedAt = 0
 	if s.failure.Load() == nil {
 		return
 	}
 	s.retry.last = 0
 	s.failure.Store(nil)
+	s.board.Clear(problems.Clock, problemSubject)
 	s.log.Info("syncing goes on", zap.Uint64("next", s.sink.Next()))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-node/tandem/modules/notifier"
 	"github.com/tandem-node/tandem/telemetry/beat"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
+	"github.com/tandem-node/tandem/telemetry/problems"
 	"github.com/tandem-node/tandem/telemetry/stages"
 )
 
@@ -45,7 +46,12 @@ type Params struct {
 	Log      *zap.Logger
 	Tracer   *blocktrace.Tracer // nil where nothing is traced
 	Stages   *stages.Recorder   // nil where nothing is measured
+	Problems *problems.Board    // nil where nobody asks
+	Hold     Hold               // nil where nothing holds
 }
+
+// Hold returns why no block may be applied now, nil while blocks may be.
+type Hold func() error
 
 // Syncer keeps a sink at the height of the stores.
 type Syncer struct {
@@ -57,11 +63,16 @@ type Syncer struct {
 	log     *zap.Logger
 	tracer  *blocktrace.Tracer
 	stages  *stages.Recorder
+	board   *problems.Board
+	hold    Hold
 
 	// Of Run's goroutine.
 	inbox inbox
 	retry retry
 	ahead *ahead
+	// refusedAt is the height of a block that was refused and is read again; 0
+	// when there is none.
+	refusedAt uint64
 
 	beat    beat.Beat
 	count   counters
@@ -70,9 +81,13 @@ type Syncer struct {
 
 // New returns a syncer that does nothing until Run.
 func New(p Params) *Syncer {
+	if p.Hold == nil {
+		p.Hold = func() error { return nil }
+	}
 	return &Syncer{
+		hold:    p.Hold,
 		headers: p.Headers, data: p.Data, sink: p.Sink, events: p.Notifier, cfg: p.Config, log: p.Log,
-		tracer: p.Tracer, stages: p.Stages, retry: retry{least: p.Config.RetryMin, most: p.Config.RetryMax},
+		tracer: p.Tracer, stages: p.Stages, board: p.Problems, retry: retry{least: p.Config.RetryMin, most: p.Config.RetryMax},
 	}
 }
 
@@ -84,7 +99,6 @@ func (s *Syncer) Run(ctx context.Context) error {
 	defer s.inbox.close()
 	defer s.dropAhead()
 	defer s.beat.Idle()
-	var refusedAt uint64
 	for {
 		s.beat.Busy()
 		err := s.catchUp(ctx)
@@ -94,12 +108,12 @@ func (s *Syncer) Run(ctx context.Context) error {
 		case err == nil:
 			s.healthy()
 			s.wait(ctx)
-		case halted(err), refused(err) && next == refusedAt:
+		case halted(err), refused(err) && next == s.refusedAt:
 			return err
 		case refused(err):
 			// A rollback may have replaced what was read before the sink saw
 			// it. Only what is refused again after a fresh read is refused.
-			refusedAt = next
+			s.refusedAt = next
 			s.log.Debug("block refused, reading it again", zap.Error(err))
 		default:
 			s.failed(err)
@@ -116,6 +130,9 @@ func (s *Syncer) catchUp(ctx context.Context) error {
 	next, head := s.look()
 	for next <= head && ctx.Err() == nil {
 		s.beat.Busy()
+		if err := s.hold(); err != nil {
+			return err
+		}
 		if err := s.advance(ctx, next, head); err != nil {
 			return err
 		}

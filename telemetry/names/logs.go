@@ -14,7 +14,7 @@ const (
 // LogModules returns the names of loggers, whose levels can be set one by one.
 func LogModules() []string {
 	return []string{
-		"chainstore", "da", "daworker", "exchange", "execution", "forced", "fx", "libp2p", "notifier", "p2p", "pipeline", "profiling", "rpc",
+		"chainstore", "da", "daworker", "exchange", "execution", "forced", "fx", "leveldb", "libp2p", "notifier", "p2p", "pipeline", "profiling", "rpc",
 		"sequencer", "syncer", "telemetry",
 	}
 }

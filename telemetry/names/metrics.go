@@ -9,6 +9,8 @@ const (
 	MetricFinalLag     = "tandem_final_lag_blocks"
 	MetricReady        = "tandem_ready"
 	MetricLive         = "tandem_live"
+	MetricConnections  = "tandem_api_connections"
+	MetricProblem      = "tandem_problem"              // by LabelKind
 	MetricLoopBusy     = "tandem_loop_busy_seconds"    // by LabelLoop
 	MetricBlocks       = "tandem_applied_blocks_total" // by LabelSource
 	MetricBytes        = "tandem_applied_bytes_total"  // by LabelSource

@@ -45,6 +45,8 @@ func nodeMetrics() []Metric {
 		{MetricSourceLag, Gauge, unitNone, by(LabelSource), "What a source has and the node has not read of it: blocks of p2p, DA heights of da."},
 		{MetricReady, Gauge, unitNone, nil, "1 when /health/ready says so."},
 		{MetricLive, Gauge, unitNone, nil, "1 when /health/live says so."},
+		{MetricProblem, Gauge, unitNone, by(LabelKind), "1 while a condition of this kind lasts; /status gives the reason."},
+		{MetricConnections, Gauge, unitNone, nil, "Open connections of clients of the API."},
 		{MetricLoopBusy, Gauge, unitSeconds, by(LabelLoop), "For how long a loop has been at one piece of work; 0 when it waits."},
 		{MetricHeld, Gauge, unitBytes, by(LabelPart), "What the bounded queues and caches hold."},
 		{MetricHeldLimit, Gauge, unitBytes, by(LabelPart), "Their bounds."},

@@ -202,7 +202,7 @@ func lengthen(ctx context.Context, addr string, rtt time.Duration) (*delay.Proxy
 	if err != nil {
 		return nil, "", fmt.Errorf("address: %w", err)
 	}
-	p, err := delay.Listen(ctx, "127.0.0.1:"+port, rtt)
+	p, err := delay.Listen(ctx, "127.0.0.1:"+port, delay.Link{RTT: rtt})
 	if err != nil {
 		return nil, "", err
 	}

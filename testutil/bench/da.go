@@ -40,13 +40,8 @@ func daChild(ctx context.Context, raw []byte, say *speaker, commands <-chan stri
 	if err != nil {
 		return fmt.Errorf("da: %w", err)
 	}
-	if err := server.Listen(ctx); err != nil {
-		return fmt.Errorf("da: %w", err)
-	}
-	if spec.Home != "" {
-		if err := post(ctx, server, spec); err != nil {
-			return errors.Join(err, server.Close()) //nolint:contextcheck // its own, short time
-		}
+	if err := fill(ctx, server, spec); err != nil {
+		return errors.Join(err, server.Close()) //nolint:contextcheck // its own, short time
 	}
 	server.SetLatency(spec.Latency)
 	ended := make(chan error, 1)
@@ -75,20 +70,35 @@ func daChild(ctx context.Context, raw []byte, say *speaker, commands <-chan stri
 	}
 }
 
-// post puts the chain of a home on DA, as its sequencer would have done.
-func post(ctx context.Context, server *da.Server, spec daSpec) error {
+// heightTime is the time from one posted DA height to the next, by their headers.
+const heightTime = time.Second
+
+// fill opens the server and puts the chain of a home on DA, as its sequencer would
+// have done. The headers have the times of a chain that made a height every
+// heightTime and made the last one now: clients refuse heads that are farther apart
+// than the times of their headers allow.
+func fill(ctx context.Context, server *da.Server, spec daSpec) error {
+	if spec.Home == "" {
+		return server.Listen(ctx) //nolint:wrapcheck // names itself
+	}
 	return withStore(ctx, spec.Home, func(store *chainstore.Store) error {
 		top := store.Headers().Height()
-		for from := uint64(1); from <= top; {
-			to := min(from+uint64(spec.PerHeight), top+1) //nolint:gosec // a small number
-			headers, data, err := blobs(ctx, store, from, to)
+		per := uint64(spec.PerHeight) //nolint:gosec // a small number
+		left := (top + per - 1) / per
+		begin := time.Now()
+		server.SetClock(func() time.Time { return begin.Add(-time.Duration(left) * heightTime) }) //nolint:gosec // a count
+		if err := server.Listen(ctx); err != nil {
+			return fmt.Errorf("da: %w", err)
+		}
+		for from := uint64(1); from <= top; from += per {
+			headers, data, err := blobs(ctx, store, from, min(from+per, top+1))
 			if err != nil {
 				return err
 			}
+			left--
 			if err := produce(ctx, server, headers, data); err != nil {
 				return fmt.Errorf("da: post block %d: %w", from, err)
 			}
-			from = to
 		}
 		return nil
 	})

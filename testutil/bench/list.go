@@ -4,6 +4,7 @@ package main
 func measurements() []measurement {
 	return []measurement{
 		{name: "p2p", about: "catch-up over P2P from one peer", run: measureP2P},
+		{name: "silent", about: "catch-up beside silent streams", run: measureSilent},
 		{name: "da", about: "catch-up from DA alone", run: measureDA},
 		{name: "restart", about: "apply what is stored", run: measureRestart},
 		{name: "dead-peer", about: "first block with a dead peer", run: measureDeadPeer},

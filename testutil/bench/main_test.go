@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
+	"github.com/tandem-node/tandem/modules/da"
 	"github.com/tandem-node/tandem/testutil/bench/report"
 )
 
@@ -53,6 +55,27 @@ func TestCatchUp(t *testing.T) {
 		require.FileExists(t, filepath.Join(s.profile, key+".cpu"))
 		require.FileExists(t, filepath.Join(s.profile, key+".heap"))
 	}
+}
+
+// TestPostedHeightsHaveTimes: the heights of a posted chain are as far apart as on a
+// DA layer, however quickly they are made, and the last one is of now.
+func TestPostedHeightsHaveTimes(t *testing.T) {
+	s := quickSession(t)
+	home, err := s.chain(t.Context(), chainSpec{Blocks: 25, Executor: noop})
+	require.NoError(t, err)
+	cfg := da.DefaultServer()
+	cfg.Listen, cfg.Freeze = "", true
+	server, err := da.NewServer(cfg, zap.NewNop())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, server.Close()) })
+	require.NoError(t, fill(t.Context(), server, daSpec{Home: home, PerHeight: 10}))
+	head, err := server.Client().Head(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, uint64(1+3), head.Height)
+	require.WithinDuration(t, time.Now(), head.Time, heightTime)
+	first, err := server.Client().HeaderAt(t.Context(), 1)
+	require.NoError(t, err)
+	require.Equal(t, 3*heightTime, head.Time.Sub(first.Time))
 }
 
 func TestChildThatFailsSaysWhy(t *testing.T) {
@@ -101,9 +124,32 @@ func TestDelays(t *testing.T) {
 func TestQuantile(t *testing.T) {
 	values := []float64{5, 1, 4, 2, 3}
 	require.InDelta(t, 3, quantile(values, half), 0)
-	require.InDelta(t, 5, quantile(values, most), 0)
+	require.InDelta(t, 5, quantile(values, 0.99), 0)
 	require.Zero(t, quantile(nil, half))
 	require.Equal(t, []float64{5, 1, 4, 2, 3}, values)
+}
+
+// TestTail: a p99 of few samples is their maximum, so another quantile is recorded.
+func TestTail(t *testing.T) {
+	for samples, want := range map[int]struct {
+		name  string
+		value float64
+	}{2000: {"p99", 1980}, 1000: {"p99", 990}, 100: {"p90", 90}, 40: {"p75", 30}, 39: {}} {
+		s := quickSession(t)
+		values := make([]float64, samples)
+		for i := range values {
+			values[i] = float64(i + 1)
+		}
+		s.addTail(report.Figure{Key: "tip", Name: "tip", Unit: "ms"}, values)
+		if want.name == "" {
+			require.Empty(t, s.report.Rows)
+			continue
+		}
+		require.Len(t, s.report.Rows, 1)
+		require.Equal(t, "tip: "+want.name, s.report.Rows[0].Name)
+		require.Equal(t, "tip/"+want.name, s.report.Rows[0].Key)
+		require.InDelta(t, want.value, s.report.Rows[0].Median(), 0)
+	}
 }
 
 func TestUsage(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -211,7 +212,7 @@ func (s *session) addTip(c tipCase, d []lag, run int) {
 	third := len(all) / 3
 	first, last := quantile(all[:third], half), quantile(all[len(all)-third:], half)
 	s.add(report.Figure{Key: c.key + "/p50", Name: c.name + ": p50", Unit: "ms", Most: 1, EvNode: c.evP50}, quantile(all, half), noCPU)
-	s.add(report.Figure{Key: c.key + "/p99", Name: c.name + ": p99", Unit: "ms", Most: 3, EvNode: c.evP99}, quantile(all, most), noCPU)
+	s.addTail(report.Figure{Key: c.key, Name: c.name, Unit: "ms", Most: 3, EvNode: c.evP99}, all)
 	s.add(report.Figure{Key: c.key + "/max", Name: c.name + ": max", Unit: "ms"}, slices.Max(all), noCPU)
 	s.add(report.Figure{Key: c.key + "/drift", Name: c.name + ": p50 of the last third less the first", Unit: "ms"}, last-first, noCPU)
 	if run > 0 {
@@ -235,15 +236,32 @@ func (s *session) addTip(c tipCase, d []lag, run int) {
 
 const (
 	half = 0.5
-	most = 0.99
+	// tailSamples is how many samples lie above a quantile at least: with fewer it
+	// is the greatest of them by another name.
+	tailSamples = 10
 )
 
+// addTail records the highest of p99, p90 and p75 that has tailSamples above it, and
+// nothing where there are too few. A target is for whichever it is.
+func (s *session) addTail(f report.Figure, values []float64) {
+	const percent = 100
+	for _, q := range []int{99, 90, 75} {
+		if len(values)*(percent-q) < tailSamples*percent {
+			continue
+		}
+		f.Key, f.Name = fmt.Sprintf("%s/p%d", f.Key, q), fmt.Sprintf("%s: p%d", f.Name, q)
+		s.add(f, quantile(values, float64(q)/percent), noCPU)
+		return
+	}
+}
+
+// quantile returns the least of the values that a share q of them does not exceed.
 func quantile(values []float64, q float64) float64 {
 	if len(values) == 0 {
 		return 0
 	}
 	sorted := slices.Sorted(slices.Values(values))
-	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
+	return sorted[max(int(math.Ceil(q*float64(len(sorted))))-1, 0)]
 }
 
 func pause(ctx context.Context, d time.Duration) error {

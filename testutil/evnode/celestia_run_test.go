@@ -31,6 +31,7 @@ func dialHTTP(t *testing.T, url, token string, c *celestia) *daClient {
 func troubles() []string {
 	return []string{
 		"nothing can be posted to the DA layer, trying again", "reading from da fails; retrying",
+		"the DA layer takes no submissions of this size, blocks stay smaller from now on",
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -27,9 +28,11 @@ import (
 // written from its frames, not with its library. It makes a block per pace.
 type celestia struct {
 	t     *testing.T
-	token string
-	maxTx int // bytes; what is over it is refused with code 21 and no text
-	url   string
+	token string // may write
+	// readToken may read alone.
+	readToken string
+	maxTx     int // bytes; what is over it is refused with code 21 and no text
+	url       string
 
 	mu      sync.Mutex
 	frozen  bool // the validator is dead: no blocks, submissions hang
@@ -43,6 +46,11 @@ type celestia struct {
 	sockets map[*websocket.Conn]struct{}
 	pongs   int
 	calls   map[string]int
+	// name is the chain id, tail the lowest height it keeps, balance what its account
+	// holds in utia.
+	name    string
+	tail    uint64
+	balance uint64
 }
 
 type celBlob struct {
@@ -52,6 +60,15 @@ type celBlob struct {
 	Commitment   []byte `json:"commitment"`
 	Index        int    `json:"index"`
 }
+
+// rights are what a token may do.
+type rights int
+
+const (
+	mayNothing rights = iota
+	mayRead
+	mayWrite
+)
 
 // celTx is a submission on its way into a block; nobody can call it back.
 type celTx struct {
@@ -92,7 +109,7 @@ func refuse(format string, args ...any) *rpcError {
 func newCelestia(t *testing.T) *celestia {
 	t.Helper()
 	c := &celestia{
-		t: t, token: "eyJhbGciOiJIUzI1NiJ9.token", maxTx: 8 << 20, head: 1, times: []time.Time{{}, now()}, blobs: map[uint64][]celBlob{},
+		t: t, token: "eyJhbGciOiJIUzI1NiJ9.token", readToken: "eyJhbGciOiJIUzI1NiJ9.read", name: "private", tail: 1, balance: 5_000_000, maxTx: 8 << 20, head: 1, times: []time.Time{{}, now()}, blobs: map[uint64][]celBlob{},
 		changed: make(chan struct{}), faults: map[string][]fault{}, sockets: map[*websocket.Conn]struct{}{}, calls: map[string]int{},
 	}
 	server := httptest.NewServer(c)
@@ -186,12 +203,21 @@ func (c *celestia) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	if given && strings.TrimPrefix(token, "Bearer ") != c.token {
+	var may rights
+	switch strings.TrimPrefix(token, "Bearer ") {
+	case c.token:
+		may = mayWrite
+	case c.readToken:
+		may = mayRead
+	}
+	if !given {
+		may = mayNothing
+	} else if may == mayNothing {
 		w.WriteHeader(http.StatusUnauthorized) // with an empty body
 		return
 	}
 	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-		c.serveSocket(w, r, given)
+		c.serveSocket(w, r, may)
 		return
 	}
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 16<<20))
@@ -208,7 +234,7 @@ func (c *celestia) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.answer(w, nil, nil, &rpcError{codeParse, "unmarshaling request: " + err.Error()})
 		return
 	case len(batch) > 0:
-		c.answerBatch(w, r, batch, given)
+		c.answerBatch(w, r, batch, may)
 		return
 	}
 	if f, ok := c.takeFault(req.Method); ok {
@@ -221,7 +247,7 @@ func (c *celestia) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			c.answer(w, req.ID, nil, refuse("%s", f.text))
 			return
 		case f.lose:
-			_, _ = c.call(r.Context(), req, given)
+			_, _ = c.call(r.Context(), req, may)
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err == nil {
 				_ = conn.Close()
@@ -229,19 +255,19 @@ func (c *celestia) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	result, failure := c.call(r.Context(), req, given)
+	result, failure := c.call(r.Context(), req, may)
 	c.answer(w, req.ID, result, failure)
 }
 
 // answerBatch carries out calls one after the other.
-func (c *celestia) answerBatch(w http.ResponseWriter, r *http.Request, batch []celRequest, allowed bool) {
+func (c *celestia) answerBatch(w http.ResponseWriter, r *http.Request, batch []celRequest, may rights) {
 	answers := make([]string, len(batch))
 	for i, req := range batch {
 		one := httptest.NewRecorder()
 		if f, ok := c.takeFault(req.Method); ok && f.text != "" {
 			c.answer(one, req.ID, nil, refuse("%s", f.text))
 		} else {
-			result, failure := c.call(r.Context(), req, allowed)
+			result, failure := c.call(r.Context(), req, may)
 			c.answer(one, req.ID, result, failure)
 		}
 		answers[i] = strings.TrimSpace(one.Body.String())
@@ -269,8 +295,8 @@ func (c *celestia) answer(w http.ResponseWriter, id json.RawMessage, result any,
 	_, _ = fmt.Fprintf(w, `{"id":%s,"jsonrpc":"2.0","result":%s}`+"\n", id, raw)
 }
 
-func (c *celestia) call(ctx context.Context, req celRequest, allowed bool) (any, *rpcError) {
-	params := map[string]int{"blob.Submit": 2, "blob.GetAll": 2, "header.NetworkHead": 0, "header.GetByHeight": 1}
+func (c *celestia) call(ctx context.Context, req celRequest, may rights) (any, *rpcError) {
+	params := map[string]int{"blob.Submit": 2, "blob.GetAll": 2, "header.NetworkHead": 0, "header.GetByHeight": 1, "header.Tail": 0, "state.Balance": 0}
 	want, ok := params[req.Method]
 	_, name, _ := strings.Cut(req.Method, ".")
 	switch {
@@ -280,9 +306,9 @@ func (c *celestia) call(ctx context.Context, req celRequest, allowed bool) (any,
 		return nil, &rpcError{codeMethod, "method '" + req.Method + "' not found"}
 	case len(req.Params) != want:
 		return nil, &rpcError{codeParams, fmt.Sprintf("wrong param count (method '%s'): %d != %d", req.Method, len(req.Params), want)}
-	case !allowed && name == "Submit":
+	case may < mayWrite && name == "Submit":
 		return nil, refuse("missing permission to invoke '%s' (need 'write')", name)
-	case !allowed:
+	case may < mayRead:
 		return nil, refuse("missing permission to invoke '%s' (need 'read')", name)
 	}
 	switch req.Method {
@@ -299,6 +325,10 @@ func (c *celestia) call(ctx context.Context, req celRequest, allowed bool) (any,
 			return nil, failure
 		}
 		return c.extended(height), nil
+	case "header.Tail":
+		return c.extended(c.tail), nil
+	case "state.Balance":
+		return map[string]string{"denom": "utia", "amount": strconv.FormatUint(c.balance, 10)}, nil
 	default:
 		var head uint64
 		c.set(func() { head = c.head })
@@ -404,11 +434,11 @@ func (c *celestia) getAll(ctx context.Context, req celRequest) (any, *rpcError) 
 func (c *celestia) extended(height uint64) json.RawMessage {
 	var at time.Time
 	c.set(func() { at = c.times[height] })
-	return fmt.Appendf(nil, `{"header":{"version":{"block":"11","app":"9"},"chain_id":"private","height":"%d","time":%q,`+
+	return fmt.Appendf(nil, `{"header":{"version":{"block":"11","app":"9"},"chain_id":%q,"height":"%d","time":%q,`+
 		`"last_block_id":{"hash":"%X","parts":{"total":1,"hash":""}},"data_hash":"%X"},"commit":{"height":"%d","round":0,`+
 		`"block_id":{"hash":"AB","parts":{"total":1,"hash":"CD"}},"signatures":[]},"validator_set":{"validators":[],"proposer":null},`+
 		`"dah":{"row_roots":["AAAA"],"column_roots":["AAAA"]}}`,
-		height, at.Format(time.RFC3339Nano), sum([]byte("last")), sum([]byte("data")), height)
+		c.name, height, at.Format(time.RFC3339Nano), sum([]byte("last")), sum([]byte("data")), height)
 }
 
 // posted returns all blobs of a namespace.
@@ -423,6 +453,16 @@ func (c *celestia) posted(ns []byte) (out [][]byte) {
 		}
 	})
 	return out
+}
+
+// submitted returns the number of blobs on it.
+func (c *celestia) submitted() (n int) {
+	c.set(func() {
+		for _, blobs := range c.blobs {
+			n += len(blobs)
+		}
+	})
+	return n
 }
 
 // commit is the commitment of a blob by Celestia's own library.

@@ -22,7 +22,7 @@ func (c *celestia) hangUp() {
 }
 
 // serveSocket answers calls and serves subscriptions of one connection.
-func (c *celestia) serveSocket(w http.ResponseWriter, r *http.Request, allowed bool) {
+func (c *celestia) serveSocket(w http.ResponseWriter, r *http.Request, may rights) {
 	conn, err := websocket.Accept(w, r, nil)
 	if err != nil {
 		return
@@ -46,7 +46,7 @@ func (c *celestia) serveSocket(w http.ResponseWriter, r *http.Request, allowed b
 		c.takeFault(req.Method)
 		switch req.Method {
 		case "header.Subscribe", "blob.Subscribe":
-			if !allowed {
+			if may < mayRead {
 				c.send(ctx, conn, fmt.Sprintf(`{"error":{"code":1,"message":"missing permission to invoke 'Subscribe' (need 'read')"},"id":%s,"jsonrpc":"2.0"}`, req.ID))
 				continue
 			}

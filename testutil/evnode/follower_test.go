@@ -151,7 +151,7 @@ func checkAPI(t *testing.T, seq *tandem, first evBlock, r *reader) {
 		{"StoreService/GetMetadata", `{"key":"d"}`, http.StatusOK},
 		{"StoreService/GetMetadata", `{"key":"rhb/1/h"}`, http.StatusOK},
 		{"StoreService/GetMetadata", `{"key":"no such"}`, http.StatusNotFound},
-		{"StoreService/GetBlock", `{"height":"1000000"}`, http.StatusInternalServerError},
+		{"StoreService/GetBlock", `{"height":"1000000"}`, http.StatusNotFound},
 		{"StoreService/GetBlock", `{}`, http.StatusBadRequest},
 		{"StoreService/GetGenesisDaHeight", `{}`, http.StatusOK},
 		{"StoreService/GetP2PStoreInfo", `{}`, http.StatusOK},

@@ -87,7 +87,7 @@ func (m *localMock) putAt(height uint64, blobs ...*rpcBlob) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if height <= m.height {
-		m.blobs[height] = append(m.blobs[height], blobs...)
+		m.blobs[height] = append(m.blobs[height], committed(blobs)...)
 		return
 	}
 	for m.height+1 < height {
@@ -98,7 +98,7 @@ func (m *localMock) putAt(height uint64, blobs ...*rpcBlob) {
 
 func (m *localMock) add(height uint64, blobs []*rpcBlob) uint64 {
 	m.height, m.times[height] = height, now()
-	m.blobs[height] = append(m.blobs[height], blobs...)
+	m.blobs[height] = append(m.blobs[height], committed(blobs)...)
 	for sub, ns := range m.subs {
 		ev := &localEvent{Height: height, Header: &rpcHeight{height, m.times[height]}}
 		for _, b := range m.blobs[height] {
@@ -112,6 +112,16 @@ func (m *localMock) add(height uint64, blobs []*rpcBlob) uint64 {
 		}
 	}
 	return height
+}
+
+// committed computes the commitments that blobs came without.
+func committed(blobs []*rpcBlob) []*rpcBlob {
+	for _, b := range blobs {
+		if commitment, err := commit(celBlob{Namespace: b.Namespace, Data: b.Data}); err == nil && len(b.Commitment) == 0 {
+			b.Commitment = commitment
+		}
+	}
+	return blobs
 }
 
 func (m *localMock) called(method string) {

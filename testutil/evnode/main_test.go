@@ -1,6 +1,7 @@
 package evnode
 
 import (
+	"os"
 	"testing"
 
 	"github.com/celestiaorg/go-libp2p-messenger/serde"
@@ -14,4 +15,7 @@ func TestMain(m *testing.M) {
 	serde.MaxMessageSize = maxFrame
 	golog.SetAllLoggers(golog.LevelFatal) // go-header reports known items as errors
 	m.Run()
+	if buildDir != "" {
+		_ = os.RemoveAll(buildDir)
+	}
 }

@@ -214,6 +214,8 @@ type evNode struct {
 	headers *service[*evHeader]
 	data    *service[*evData]
 
+	close func() // also at the end of the test
+
 	mu     sync.Mutex
 	heard  map[string][]*pubsub.Message // by topic, those of others
 	faulty []error
@@ -242,12 +244,13 @@ func newEvNode(t *testing.T, chain string, trusted ...string) *evNode {
 	n.data = open(t, n, chain+"-dataSync", func(s *store.Store[*evData]) header.Store[*evData] {
 		return served[*evData]{Store: s, hinted: n.hints.hintedData, indexed: n.indexed}
 	})
-	t.Cleanup(func() {
+	n.close = sync.OnceFunc(func() {
 		n.data.close()
 		n.headers.close()
 		cancel()
 		_ = n.host.Close()
 	})
+	t.Cleanup(n.close)
 	return n
 }
 

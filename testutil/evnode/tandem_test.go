@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 	"github.com/tandem-node/tandem/modules/p2p"
 	"github.com/tandem-node/tandem/modules/pipeline"
 	"github.com/tandem-node/tandem/modules/rpc"
-	"github.com/tandem-node/tandem/modules/sequencer"
+	"github.com/tandem-node/tandem/modules/signer"
 	"github.com/tandem-node/tandem/telemetry"
 	"github.com/tandem-node/tandem/testutil"
 )
@@ -51,7 +52,7 @@ type spec struct {
 	genesis block.Genesis
 	peers   []string // none: P2P is off unless it is a sequencer
 	da      string   // empty: no DA layer
-	signer  sequencer.Signer
+	signer  *signer.Local
 	change  func(*app.Config)
 	txs     []string // in the mempool before the first block
 	allow   []string // messages that may be logged at WARN and above
@@ -88,8 +89,13 @@ func start(t *testing.T, s spec) *tandem {
 	require.NoError(t, err)
 	metrics, err := telemetry.NewMetrics()
 	require.NoError(t, err)
+	home := t.TempDir()
+	var guarded app.Signer
+	if s.signer != nil {
+		guarded = signer.NewGuarded(s.signer, filepath.Join(home, "signer.state"), s.genesis.ChainID)
+	}
 	return run(t, s, app.Setup{
-		Role: s.role, Home: t.TempDir(), Version: "test", Config: c, Genesis: s.genesis, NodeKey: key, Signer: s.signer,
+		Role: s.role, Home: home, Version: "test", Config: c, Genesis: s.genesis, NodeKey: key, Signer: guarded,
 		Tracing: tracing, Metrics: metrics,
 	})
 }

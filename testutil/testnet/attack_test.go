@@ -15,7 +15,6 @@ import (
 
 // attack does one hostile thing, on either source.
 func (s *schedule) attack() {
-	s.attacks++
 	if s.rand.IntN(2) == 0 {
 		s.attackPeers()
 		return
@@ -23,12 +22,12 @@ func (s *schedule) attack() {
 	s.attackDA()
 }
 
-func (s *schedule) attackPeers() {
+func (s *schedule) attackPeers() bool {
 	s.n.Dial(s.peer)
 	like := s.peer.Header()
 	if like == nil {
 		s.say("the hostile peer has heard nothing yet")
-		return
+		return false
 	}
 	lies := s.peer.Lies(s.forger, time.Now)
 	s.peer.Serve(block.KindHeader, lies[s.rand.IntN(len(lies))])
@@ -58,16 +57,17 @@ func (s *schedule) attackPeers() {
 	for _, f := range all {
 		require.NoError(s.t, s.peer.Publish(s.t.Context(), f))
 	}
+	return true
 }
 
 // attackDA posts to the chain's namespaces. While DA is away nobody can.
-func (s *schedule) attackDA() {
+func (s *schedule) attackDA() bool {
 	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
 	defer cancel()
 	seen, err := s.poster.Look(ctx, 8)
 	if err != nil || seen.Newest == nil {
 		s.say("the hostile poster sees nothing: %v", err)
-		return
+		return false
 	}
 	var (
 		all   []hostile.Forgery
@@ -77,12 +77,12 @@ func (s *schedule) attackDA() {
 	if heard := s.peer.Header(); heard != nil && heard.Height() > like.Height() {
 		like = heard // its proposer has yet to post it
 	}
-	switch height := like.Height(); s.rand.IntN(4) {
-	case 0:
+	switch height, how := like.Height(), s.rand.IntN(4); {
+	case how == 0:
 		all = seen.Blobs
-	case 1:
+	case how == 1:
 		all = s.forger.Blobs(like, seen.Txs, hostile.FarHeight, time.Now())
-	case 2:
+	case how == 2 && !s.blind[s.seq]:
 		all = []hostile.Forgery{s.doubleSigned(seen.Newest)}
 		twice = true
 	default:
@@ -92,9 +92,11 @@ func (s *schedule) attackDA() {
 	s.say("somebody posts %d blobs like %q after %d", len(all), all[0].Name, like.Height())
 	if err := s.poster.Post(ctx, all...); err != nil {
 		s.say("it does not land: %v", err)
-		return
+		return false
 	}
 	s.twice = s.twice || twice
+	s.allowRollbacks()
+	return true
 }
 
 // doubleSigned is a second header by the proposer of a height that is on DA.
@@ -113,7 +115,7 @@ func (s *schedule) checkEvidence() {
 		return
 	}
 	for _, x := range s.n.Nodes() {
-		if x.Name() == "p2p-only" {
+		if x.Name() == "p2p-only" || s.blind[x] { // what was hidden then is not missed
 			continue
 		}
 		all := x.Evidence()

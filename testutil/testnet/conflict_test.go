@@ -91,7 +91,7 @@ func TestT1_TwoStoriesHalt(t *testing.T) {
 		n.Sequencer(testnet.Name("da"), testnet.NoP2P())
 		full.RestoreDA()
 		full.WaitHalt(time.Minute)
-		require.Contains(t, full.Status().Conflicts.Halted, "pipeline.conflict")
+		require.Contains(t, full.Status().Conflicts.Halted, "tandem repair --apply")
 		require.NotZero(t, full.Status().Conflicts.Count)
 		full.Stop()
 		peers.Stop()

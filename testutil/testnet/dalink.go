@@ -14,26 +14,28 @@ import (
 // daLink is one node's way to DA. It can be cut: calls under way break off, new
 // ones are refused.
 type daLink struct {
-	client da.Client // set at each start
+	client da.Client        // set at each start
+	wiped  func() da.Client // the layer that answers in place of it
 
 	mu    sync.Mutex
 	dead  bool // the process is gone: nothing restores its link
 	noise Noise
+	lie   Lie
 	rand  *rand.Rand
 	life  context.Context //nolint:containedctx // ends calls that are under way when the link is cut
 	sever context.CancelFunc
 }
 
-func newDALink() *daLink {
-	l := new(daLink)
+func newDALink(wiped func() da.Client) *daLink {
+	l := &daLink{wiped: wiped}
 	l.restore()
 	return l
 }
 
 // again is the same link for the next run.
 func (l *daLink) again() *daLink {
-	next := newDALink()
-	next.noise, next.rand = l.noise, l.rand
+	next := newDALink(l.wiped)
+	next.noise, next.rand, next.lie = l.noise, l.rand, l.lie
 	return next
 }
 
@@ -116,18 +118,59 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// Lie is what a DA node says that is not so. The zero value is honest.
+type Lie struct {
+	Hide bool   // answers hold no blobs
+	Head uint64 // is said to be the head; heights up to it are said to be empty
+	Lose bool   // submissions are said to have landed, and are dropped
+	// Wiped makes another DA layer answer, one that has begun since.
+	Wiped bool
+}
+
+func (l *daLink) setLie(lie Lie) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lie = lie
+}
+
+func (l *daLink) lies() Lie {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lie
+}
+
+// node returns the client of the DA node that answers now.
+func (l *daLink) node() da.Client {
+	if l.lies().Wiped {
+		return l.wiped()
+	}
+	return l.client
+}
+
 // Head implements da.Client.
-func (l *daLink) Head(ctx context.Context) (da.Head, error) { return over(ctx, l, l.client.Head) }
+func (l *daLink) Head(ctx context.Context) (da.Head, error) {
+	head, err := over(ctx, l, l.node().Head)
+	if lie := l.lies(); lie.Head != 0 {
+		head.Height = lie.Head
+	}
+	return head, err
+}
 
 // HeaderAt implements da.Client.
 func (l *daLink) HeaderAt(ctx context.Context, height uint64) (da.Head, error) {
-	return over(ctx, l, func(ctx context.Context) (da.Head, error) { return l.client.HeaderAt(ctx, height) })
+	return over(ctx, l, func(ctx context.Context) (da.Head, error) { return l.node().HeaderAt(ctx, height) })
 }
 
 // Blobs implements da.Client.
 func (l *daLink) Blobs(ctx context.Context, height uint64, namespaces ...da.Namespace) ([]da.Blob, error) {
 	return over(ctx, l, func(ctx context.Context) ([]da.Blob, error) {
-		blobs, err := l.client.Blobs(ctx, height, namespaces...)
+		blobs, err := l.node().Blobs(ctx, height, namespaces...)
+		switch lie := l.lies(); {
+		case lie.Hide:
+			blobs = nil
+		case height <= lie.Head && errors.Is(err, da.ErrFuture):
+			return nil, pause(ctx, 10*time.Millisecond) // who reads on and on lets time pass
+		}
 		if copies, _ := l.fate(); copies > 1 {
 			blobs = append(blobs, blobs...)
 		}
@@ -135,9 +178,24 @@ func (l *daLink) Blobs(ctx context.Context, height uint64, namespaces ...da.Name
 	})
 }
 
+// BlobsAt implements da.BatchReader.
+func (l *daLink) BlobsAt(ctx context.Context, heights []uint64, namespaces ...da.Namespace) ([]da.Reply, error) {
+	out := make([]da.Reply, len(heights))
+	for i, height := range heights {
+		out[i].Blobs, out[i].Err = l.Blobs(ctx, height, namespaces...)
+	}
+	return out, nil
+}
+
 // Submit implements da.Client.
 func (l *daLink) Submit(ctx context.Context, ns da.Namespace, blobs [][]byte) (uint64, error) {
-	return over(ctx, l, func(ctx context.Context) (uint64, error) { return l.client.Submit(ctx, ns, blobs) })
+	return over(ctx, l, func(ctx context.Context) (uint64, error) {
+		if l.lies().Lose {
+			head, err := l.client.Head(ctx)
+			return head.Height + 1, err //nolint:wrapcheck // a pass-through
+		}
+		return l.node().Submit(ctx, ns, blobs)
+	})
 }
 
 // Watch implements da.Client. A stream ends with the link it was opened on.
@@ -150,7 +208,7 @@ func (l *daLink) Watch(ctx context.Context) (<-chan uint64, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	context.AfterFunc(life, cancel) //nolint:contextcheck // the second context ends the stream as well
-	c, err := l.client.Watch(ctx)
+	c, err := l.node().Watch(ctx)
 	if err != nil {
 		cancel()
 	}

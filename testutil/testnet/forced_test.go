@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -195,31 +196,74 @@ func TestForcedWhileDAIsAway(t *testing.T) {
 	})
 }
 
-// A sequencer that leaves forced transactions out is found out by all that read
-// DA; those that were told to warn follow it all the same.
+// A sequencer that leaves forced transactions out is found out by all that read DA.
+// They keep the evidence, apply nothing more and go on serving, alive and unready
+// for that reason, also after a restart, until DA holds a block that takes what was
+// left out. One that was told to halt ends once. Those that were told to warn
+// follow the chain all the same.
 func TestForcedCensor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := testnet.New(t, testnet.Forced(3))
-		n.Logs.Allow("worker failed, the node stops", "sequencer censors: a forced transaction is in no block")
-		censor := fx.Decorate(func(sequencer.Forced) sequencer.Forced { return sequencer.NoForced{} })
-		n.Sequencer(testnet.Name("seq"), testnet.Inside(censor))
+		n.Logs.Allow("sequencer censors: a forced transaction is in no block", "syncing failed, trying again",
+			"the sequencer has taken a forced transaction it had left out, the chain goes on")
+		var honest atomic.Bool
+		censor := fx.Decorate(func(f sequencer.Forced) sequencer.Forced {
+			if honest.Load() {
+				return f
+			}
+			return sequencer.NoForced{}
+		})
+		policy := func(p forced.Policy) testnet.NodeOption {
+			return testnet.Change(func(c *app.Config) { c.Forced.Policy = p })
+		}
+		seq := n.Sequencer(testnet.Name("seq"), testnet.Inside(censor))
 		both := n.Full(testnet.Name("both"))
 		onDA := n.Full(testnet.Name("da"), testnet.NoP2P())
-		warn := n.Full(testnet.Name("warn"), testnet.Change(func(c *app.Config) { c.Forced.Policy = forced.PolicyWarn }))
+		halts := n.Full(testnet.Name("halts"), policy(forced.PolicyHalt))
+		warn := n.Full(testnet.Name("warn"), policy(forced.PolicyWarn))
 		warn.WaitFinal(3, time.Minute)
 		n.Force("unwanted=1")
+		n.Logs.Allow("worker failed, the node stops")
+		accused(t, halts, 2*time.Minute)
+		halts.Stop()
 		accused(t, both, 2*time.Minute)
 		accused(t, onDA, 2*time.Minute)
 		warn.WaitFinal(warn.Final()+20, 2*time.Minute)
 		require.Equal(t, uint64(1), warn.Status().Forced.Censored)
 		require.Contains(t, warn.Status().Forced.Last, "sequencer censors")
+		require.True(t, warn.API.Node.Ready(t.Context()).Ready)
 
-		// A restart does not forget.
-		both.Stop()
-		both.Start()
-		accused(t, both, time.Minute)
-		both.Stop()
-		onDA.Stop()
+		halts.Start()
+		stood := map[*testnet.Node]uint64{both: both.Applied(), onDA: onDA.Applied(), halts: halts.Applied()}
+		for i := range 2 { // a restart does not forget
+			time.Sleep(5 * time.Minute)
+			for x, applied := range stood {
+				require.True(t, x.Running(), x.Name())
+				require.Equal(t, applied, x.Applied(), x.Name())
+				require.NoError(t, live(x), x.Name())
+				r := x.API.Node.Ready(t.Context())
+				require.False(t, r.Ready)
+				require.Contains(t, r.Reason, "sequencer censors: transaction "+block.Sum([]byte("unwanted=1")).String())
+				require.Contains(t, x.Status().WaitingFor, "namespaces.forced, execution.name")
+				proofs := x.Evidence()
+				require.Len(t, proofs, 1, x.Name())
+				require.NoError(t, proofs[0].Verify(n.Genesis))
+				require.Equal(t, block.ErrForcedLeftOut, proofs[0].Refuted.Rule)
+				if i == 0 {
+					x.Restart()
+				}
+			}
+		}
+
+		honest.Store(true)
+		seq.Restart()
+		for x, applied := range stood {
+			x.WaitGet("unwanted", "1", 2*time.Minute)
+			x.WaitFinal(applied+20, 2*time.Minute)
+			forcedGone(t, x, time.Minute)
+			require.True(t, x.API.Node.Ready(t.Context()).Ready, x.Name())
+		}
+		n.SameRoots(both.Final())
 	})
 }
 

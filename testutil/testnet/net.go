@@ -3,6 +3,7 @@ package testnet
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +33,8 @@ type Net struct {
 	nodes  []*Node
 	signed *signatures
 	skipDA bool
+	other  *da.Server // answers where a DA node was wiped
+	mu     sync.Mutex // guards other
 	// strangers is how many hosts there are that are no nodes.
 	strangers int
 }
@@ -87,18 +90,27 @@ func New(tb testing.TB, opts ...Option) *Net {
 	}
 	n.wires = newWires(n.cfg.latency)
 	tb.Cleanup(n.wires.net.Close)
-	n.startDA()
+	n.DA = n.startDA()
 	tb.Cleanup(n.finish)
 	return n
 }
 
-func (n *Net) startDA() {
+// wiped returns the client of a DA layer that began when it was first asked for.
+func (n *Net) wiped() da.Client {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.other == nil {
+		n.other = n.startDA()
+	}
+	return n.other.Client()
+}
+
+func (n *Net) startDA() *da.Server {
 	c := da.DefaultServer()
 	c.Listen, c.BlockTime = "", n.cfg.daTime
 	server, err := da.NewServer(c, n.Logs.Logger().Named("da"))
 	require.NoError(n.t, err)
 	require.NoError(n.t, server.Listen(context.Background()))
-	n.DA = server
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- server.Run(ctx) }()
@@ -108,6 +120,7 @@ func (n *Net) startDA() {
 			n.t.Errorf("DA: %v", err)
 		}
 	})
+	return server
 }
 
 // AllowDoubleSigning is for tests with more than one sequencer: all of them sign

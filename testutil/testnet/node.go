@@ -22,6 +22,7 @@ import (
 	"github.com/tandem-node/tandem/modules/signer"
 	"github.com/tandem-node/tandem/telemetry"
 	"github.com/tandem-node/tandem/testutil"
+	"github.com/tandem-node/tandem/testutil/powerdisk"
 )
 
 // Node is one node of a Net: its home and, while it runs, its parts.
@@ -33,6 +34,8 @@ type Node struct {
 	ip      string
 	home    string
 	homes   int
+	copies  int
+	boots   int // of the machine, when its power is cut
 	da      *daLink
 	app     *fx.App
 	port    *port
@@ -54,6 +57,7 @@ type spec struct {
 	// tripwire puts a tripwire into the stores.
 	tripwire bool
 	key      string
+	disk     *powerdisk.Disk // of the databases; nil is the machine's
 }
 
 // NodeOption changes a node.
@@ -144,7 +148,7 @@ func (n *Net) add(role app.Role, opts []NodeOption) *Node {
 			}
 		}
 	}
-	x := &Node{net: n, spec: s, ip: simnet.IntToPublicIPv4(len(n.nodes)).String(), da: newDALink()}
+	x := &Node{net: n, spec: s, ip: simnet.IntToPublicIPv4(len(n.nodes)).String(), da: newDALink(n.wiped)}
 	x.home = filepath.Join(n.dir, s.name, "home")
 	n.nodes = append(n.nodes, x)
 	if !s.idle {
@@ -194,6 +198,10 @@ func (x *Node) Start(opts ...NodeOption) {
 		outer, inner := x.tripwires()
 		s.outer, s.inner = append(s.outer, outer), append(s.inner, inner)
 	}
+	if s.disk != nil {
+		s.outer = append(s.outer, onDisk(s.disk))
+		s.disk.OnCut(x.trip.silence)
+	}
 	x.app = fx.New(
 		app.Node(setup, append(x.inner(s), s.inner...)...),
 		fx.Replace(x.port.options()),
@@ -201,7 +209,12 @@ func (x *Node) Start(opts ...NodeOption) {
 	)
 	require.NoError(t, x.app.Err(), x.Name())
 	start := time.Now()
-	require.NoError(t, x.app.Start(t.Context()), "start of %s", x.Name())
+	err := x.app.Start(t.Context())
+	if s.disk != nil && s.disk.Off() && err != nil {
+		x.app = nil // fx has stopped what had started
+		return
+	}
+	require.NoError(t, err, "start of %s", x.Name())
 	require.Less(t, time.Since(start), time.Second, "%s waited for something at its start", x.Name())
 }
 
@@ -223,7 +236,11 @@ func (x *Node) setup(s spec) app.Setup {
 	require.NoError(t, err)
 	metrics, err := telemetry.NewMetrics()
 	require.NoError(t, err)
-	x.signer = &recordedSigner{Signer: signer.NewLocal(testutil.Key(s.key)), all: x.net.signed}
+	guarded := signer.NewGuarded(signer.NewLocal(testutil.Key(s.key)), c.In(x.home).Signer.StateFile, x.net.Genesis.ChainID)
+	if s.disk != nil {
+		guarded.Reboot(block.Sum(fmt.Appendf(nil, "boot %d", x.boots)))
+	}
+	x.signer = &recordedSigner{guardedSigner: guarded, all: x.net.signed}
 	x.tracing = tracing
 	return app.Setup{
 		Role: s.role, Home: x.home, Version: "test", Config: c, Genesis: x.net.Genesis, NodeKey: key, Signer: x.signer,
@@ -236,9 +253,15 @@ func (x *Node) setup(s spec) app.Setup {
 func (x *Node) inner(s spec) []fx.Option {
 	out := x.populate(s.role)
 	if s.da {
-		out = append(out, fx.Decorate(func(c da.Client) da.Client {
+		out = append(out, fx.Decorate(func(p da.Params) da.Params {
+			p.Dial = func(string) (da.BatchClient, error) {
+				x.da.client = x.net.DA.Client()
+				return x.da, nil
+			}
+			return p
+		}), fx.Decorate(func(c da.Client) da.Client {
 			if _, dials := c.(*da.Pool); dials {
-				c = x.net.DA.Client()
+				return c
 			}
 			x.da.client = c
 			return x.da
@@ -249,6 +272,7 @@ func (x *Node) inner(s spec) []fx.Option {
 			x.Executor = e
 			if c, ok := e.(complete); ok {
 				x.Probe = newProbe(x.net.t, x.Name(), c, x.trip.pass)
+				x.Probe.dead = &x.port.dead
 				return x.Probe
 			}
 			return e
@@ -266,6 +290,9 @@ func (x *Node) Stop() {
 	x.net.t.Helper()
 	if !x.Running() {
 		return
+	}
+	if x.spec.disk != nil {
+		x.spec.disk.CutAfter(0)
 	}
 	start := time.Now()
 	if err := x.stop(); err != nil {
@@ -328,6 +355,9 @@ func (x *Node) Isolate() { x.net.wires.setAlone(x.ip, true) }
 
 // Rejoin undoes Isolate.
 func (x *Node) Rejoin() { x.net.wires.setAlone(x.ip, false) }
+
+// LieDA makes the node's DA node lie until it is told not to.
+func (x *Node) LieDA(lie Lie) { x.da.setLie(lie) }
 
 // CutDA cuts the node's way to DA; RestoreDA restores it.
 func (x *Node) CutDA() { x.da.cut() }

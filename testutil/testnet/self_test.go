@@ -1,6 +1,7 @@
 package testnet
 
 import (
+	"context"
 	"crypto/ed25519"
 	"fmt"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/da"
 	"github.com/tandem-node/tandem/modules/signer"
 	"github.com/tandem-node/tandem/testutil"
@@ -55,23 +57,33 @@ func TestFindsNothingWhereNothingIs(t *testing.T) {
 	}))
 }
 
+// careless signs anything.
+type careless struct {
+	guardedSigner
+	key *signer.Local
+}
+
+func (c careless) Sign(_ context.Context, m block.Message) ([]byte, error) {
+	return c.key.Sign(m.Bytes()), nil
+}
+
 func TestFindsSecondSignatures(t *testing.T) {
 	s := &spy{T: t}
-	key := &recordedSigner{Signer: signer.NewLocal(testutil.Key("proposer")), all: newSignatures(s)}
+	key := &recordedSigner{guardedSigner: careless{key: signer.NewLocal(testutil.Key("proposer"))}, all: newSignatures(s)}
 	chain := testutil.NewChain("c")
 	fork := chain.Fork()
 	for _, b := range chain.Blocks(3, 1) {
-		for _, message := range [][]byte{b.Header.Payload(), b.Header.Encode(), b.Data.Encode(), b.Header.Payload()} {
+		for _, message := range []block.Message{block.HeaderMessage(b.Header), block.EnvelopeMessage(b.Header), block.DataMessage(b.Data), block.HeaderMessage(b.Header)} {
 			signature, err := key.Sign(t.Context(), message)
 			require.NoError(t, err)
-			require.True(t, ed25519.Verify(key.Public(), message, signature))
+			require.True(t, ed25519.Verify(signer.NewLocal(testutil.Key("proposer")).Public(), message.Bytes(), signature))
 		}
 	}
 	require.Empty(t, s.errors, "repeating oneself is no offence")
 	other := fork.Next([]byte("other"))
-	_, err := key.Sign(t.Context(), other.Header.Payload())
+	_, err := key.Sign(t.Context(), block.HeaderMessage(other.Header))
 	require.NoError(t, err)
-	_, err = key.Sign(t.Context(), other.Data.Encode())
+	_, err = key.Sign(t.Context(), block.DataMessage(other.Data))
 	require.NoError(t, err)
 	require.Equal(t, []string{"two header payloads of height 1 were signed", "two data payloads of height 1 were signed"}, s.errors)
 }
@@ -89,7 +101,7 @@ func TestFindsFinalBlocksThatAreNotOnDA(t *testing.T) {
 // elsewhere starts a chain that is posted to another DA layer.
 func (n *Net) elsewhere() (*Node, func()) {
 	good := n.DA
-	n.startDA()
+	n.DA = n.startDA()
 	n.Sequencer()
 	full := n.Full()
 	return full, func() { n.DA = good }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/tandem-node/tandem/app"
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/sequencer"
 )
@@ -53,17 +54,51 @@ func (s *signatures) record(message []byte) {
 	s.seen[key] = payload
 }
 
+// highest returns the highest height of which a header was signed.
+func (s *signatures) highest() (height uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key := range s.seen {
+		height = max(height, key.height)
+	}
+	return height
+}
+
+// forget takes back the header of a height, whose signature nobody can have seen.
+func (s *signatures) forget(height uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.seen, signature{"header", height})
+}
+
+// guardedSigner is what signs in a real sequencer.
+type guardedSigner interface {
+	app.Signer
+	sequencer.Disowner
+}
+
 // recordedSigner is the proposer's key in one run of the sequencer.
 type recordedSigner struct {
-	sequencer.Signer
+	guardedSigner
+
 	all  *signatures
 	dead atomic.Bool // what is signed from now on nobody will see
 }
 
 // Sign implements sequencer.Signer.
-func (r *recordedSigner) Sign(ctx context.Context, message []byte) ([]byte, error) {
-	if !r.dead.Load() {
-		r.all.record(message)
+func (r *recordedSigner) Sign(ctx context.Context, m block.Message) ([]byte, error) {
+	signature, err := r.guardedSigner.Sign(ctx, m)
+	if err == nil && !r.dead.Load() {
+		r.all.record(m.Bytes())
 	}
-	return r.Signer.Sign(ctx, message) //nolint:wrapcheck // a pass-through
+	return signature, err //nolint:wrapcheck // a pass-through
+}
+
+// Disown implements sequencer.Disowner. The signature was lost with the machine.
+func (r *recordedSigner) Disown(ctx context.Context, m block.Mark) error {
+	if err := r.guardedSigner.Disown(ctx, m); err != nil {
+		return err //nolint:wrapcheck // a pass-through
+	}
+	r.all.forget(m.Height)
+	return nil
 }

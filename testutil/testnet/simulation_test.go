@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,18 +26,23 @@ var (
 // hostile on each source, and trouble. All of it follows from the seed; how
 // goroutines take turns does not.
 type schedule struct {
-	t       *testing.T
-	n       *testnet.Net
-	config  app.Config
-	rand    *rand.Rand
-	seed    uint64
-	seq     *testnet.Node // the one whose chain is on DA
-	txs     int
-	peer    *hostile.Peer
-	poster  *hostile.Poster
-	forger  *hostile.Forger
-	attacks int
-	twice   bool // DA has a second header of a height
+	t      *testing.T
+	n      *testnet.Net
+	config app.Config
+	rand   *rand.Rand
+	seed   uint64
+	seq    *testnet.Node // the one whose chain is on DA
+	txs    int
+	peer   *hostile.Peer
+	poster *hostile.Poster
+	forger *hostile.Forger
+	twice  bool // DA has a second header of a height
+
+	happened map[string]int // troubles
+	story    story
+	peers    []*testnet.Node // the sequencer's static peers
+	copies   []oldHome
+	blind    map[*testnet.Node]bool // its DA node has hidden something
 }
 
 // TestSimulation makes random trouble, and attacks, by seed. Once an honest source
@@ -46,34 +52,52 @@ func TestSimulation(t *testing.T) {
 	if testing.Short() {
 		*runs = 2
 	}
+	all := tally{count: map[string]int{}}
+	t.Cleanup(func() { all.check(t, *runs) })
 	for i := range uint64(*runs) {
 		t.Run(fmt.Sprintf("seed %d", *seed+i), func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { simulate(t, *seed+i) })
+			synctest.Test(t, func(t *testing.T) { all.add(simulate(t, *seed+i)) })
 		})
 	}
 }
 
-func simulate(t *testing.T, seed uint64) {
+// simulate runs the schedule of a seed and returns how often each trouble happened.
+func simulate(t *testing.T, seed uint64) map[string]int {
 	t.Helper()
+	s := &schedule{
+		t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 0)),
+		happened: map[string]int{}, blind: map[*testnet.Node]bool{}, story: story{start: time.Now()},
+	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("again: make simulate SEED=%d SEEDS=1", seed)
+			t.Logf("again: make simulate SEED=%d SEEDS=1\n%s", seed, strings.Join(s.story.lines, "\n"))
 		}
 	})
-	s := &schedule{t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 0))}
-	s.n = testnet.New(t, s.options()...)
+	var refuted *refutation
+	options := s.options()
+	if seed%8 == 4 {
+		refuted = &refutations[seed/8%uint64(len(refutations))]
+		options = append(options, refuted.options()...)
+	}
+	s.n = testnet.New(t, options...)
 	s.config = s.n.Config()
 	allowDATrouble(s.n)
 	s.n.Logs.Allow("executor is ahead, rolling back", "dropping a head nobody can prove", "peer sent a bad item",
 		"syncing failed, trying again", "final height not advanced, will try again",
-		"the proposer signed two headers for one height", "header on da differs from the stored one")
+		"the proposer signed two headers for one height", "header on da differs from the stored one",
+		"the DA layer does not hold what it answered to have taken, posting it again", "da head is below what was already read",
+		"da endpoint is behind", "da endpoint is of another da layer and is not used")
 	s.poster, s.forger = s.n.Poster(), hostile.NewForger(s.n.Genesis, seed)
-	if seed%8 == 0 {
+	switch {
+	case refuted != nil:
+		s.refutedStory(refuted)
+	case seed%8 == 0:
 		s.twoStories()
-		return
+	default:
+		s.oneStory()
 	}
-	s.oneStory()
+	return s.happened
 }
 
 // options draws what the chain is like.
@@ -101,12 +125,13 @@ func (s *schedule) options() []testnet.Option {
 // oneStory: the proposer is honest; everything else is not, or fails.
 func (s *schedule) oneStory() {
 	s.seq = s.n.Sequencer(testnet.Name("seq"), testnet.Tripwire())
-	s.n.Full(testnet.Name("both"), testnet.Tripwire())
-	s.n.Full(testnet.Name("p2p-only"), testnet.NoDA(), testnet.Tripwire())
+	both := s.n.Full(testnet.Name("both"), testnet.Tripwire())
+	peersOnly := s.n.Full(testnet.Name("p2p-only"), testnet.NoDA(), testnet.Tripwire())
 	s.n.Full(testnet.Name("da-only"), testnet.NoP2P(), testnet.Tripwire())
-	s.n.Light(testnet.Name("light"), testnet.Tripwire())
+	light := s.n.Light(testnet.Name("light"), testnet.Tripwire())
+	s.peers = []*testnet.Node{both, peersOnly, light}
 	s.peer = s.n.Hostile()
-	for range 14 {
+	for range 16 {
 		s.step()
 		s.pass()
 	}
@@ -120,7 +145,7 @@ func (s *schedule) oneStory() {
 	s.n.WaitFinal(head, patience)
 	s.n.SameRoots(head)
 	s.checkEvidence()
-	s.t.Logf("%d blocks, %d transactions, %d attacks", head, s.txs, s.attacks)
+	s.t.Logf("%d blocks, %d transactions, troubles: %v", head, s.txs, s.happened)
 }
 
 // patience is the bound within which everybody gets there once one honest source is
@@ -137,59 +162,9 @@ func (s *schedule) pass() {
 }
 
 func (s *schedule) say(format string, args ...any) {
-	s.n.Logs.Logger().Named("schedule").Info(fmt.Sprintf(format, args...))
-}
-
-// step does one thing to the world.
-func (s *schedule) step() {
-	nodes := s.n.Nodes()
-	x, y := nodes[s.rand.IntN(len(nodes))], nodes[s.rand.IntN(len(nodes))]
-	switch op := s.rand.IntN(24); op {
-	case 0, 1:
-		s.say("%s down, killed: %t", x.Name(), op == 0)
-		s.down(x, op == 0)
-	case 2, 3:
-		s.say("%s up", x.Name())
-		s.up(x)
-	case 4:
-		s.say("%s killed and up at once", x.Name())
-		s.down(x, true)
-		s.up(x)
-	case 5, 6, 7:
-		calls := 1 + s.rand.IntN(40)
-		s.say("%s dies at the %dth call of its stores or executor", x.Name(), calls)
-		s.up(x)
-		x.CrashAtCall(calls)
-	case 8:
-		s.say("%s and %s are cut off from each other", x.Name(), y.Name())
-		s.n.Cut(x, y)
-	case 9:
-		s.say("links are back")
-		s.n.Heal()
-	case 10:
-		s.say("%s is cut off from DA", x.Name())
-		x.CutDA()
-	case 11:
-		s.say("%s reaches DA again", x.Name())
-		x.RestoreDA()
-	case 12, 13:
-		s.outage([]da.Outage{da.OutageRefuse, da.OutageHang, da.OutageNone, da.OutageNone}[s.rand.IntN(4)])
-	case 14:
-		s.say("a submission's answer is lost")
-		s.n.DA.Fail(da.Failure{Method: "blob.Submit", Next: 1, LoseReply: true})
-	case 15, 16:
-		s.noise(x)
-	case 17:
-		d := time.Duration(s.rand.Int64N(int64(2 * time.Second)))
-		s.say("executions of %s take %s", x.Name(), d)
-		if x.Running() && x.Probe != nil {
-			x.Probe.Slow(d)
-		}
-	case 18:
-		s.put()
-	default:
-		s.attack()
-	}
+	line := fmt.Sprintf(format, args...)
+	s.story.tell(line)
+	s.n.Logs.Logger().Named("schedule").Info(line)
 }
 
 func (s *schedule) outage(o da.Outage) {
@@ -198,7 +173,7 @@ func (s *schedule) outage(o da.Outage) {
 }
 
 // noise makes one of the sources unreliable, or reliable again.
-func (s *schedule) noise(x *testnet.Node) {
+func (s *schedule) noise(x *testnet.Node) bool {
 	noise := testnet.Noise{}
 	if s.rand.IntN(3) > 0 {
 		noise = testnet.Noise{Drop: s.rand.Float64() / 10, Duplicate: s.rand.Float64() / 5, Delay: time.Duration(s.rand.Int64N(int64(300 * time.Millisecond)))}
@@ -206,30 +181,41 @@ func (s *schedule) noise(x *testnet.Node) {
 	if s.rand.IntN(2) == 0 {
 		s.say("links have noise %+v", noise)
 		s.n.P2PNoise(noise, s.rand.Uint64())
-		return
+		return noise != (testnet.Noise{})
 	}
 	noise.Delay *= 10
 	s.say("DA of %s has noise %+v", x.Name(), noise)
 	x.DANoise(noise, s.rand.Uint64())
+	return noise != (testnet.Noise{})
 }
 
-func (s *schedule) down(x *testnet.Node, kill bool) {
+// down ends a node, and reports whether it ran.
+func (s *schedule) down(x *testnet.Node, kill bool) bool {
 	switch {
 	case !x.Running():
+		return false
 	case kill || x.Dead():
 		x.Crash()
 	default:
 		x.Stop()
 	}
+	return true
 }
 
-func (s *schedule) up(x *testnet.Node) {
+// up starts a node, and reports whether it did not run.
+func (s *schedule) up(x *testnet.Node) bool {
 	if x.Dead() && x.Running() {
 		x.Crash()
 	}
-	if !x.Running() {
+	if x.Running() {
+		return false
+	}
+	if x == s.seq && len(s.peers) > 0 {
+		x.Start(testnet.Peers(s.peers...)) // it asks them before it signs
+	} else {
 		x.Start()
 	}
+	return true
 }
 
 // put sends transactions, mostly small ones, at times none for long.
@@ -277,6 +263,7 @@ func (s *schedule) calm() {
 	s.n.DA.ClearFailures()
 	s.outage(da.OutageNone)
 	s.n.P2PNoise(testnet.Noise{}, 0)
+	s.honest(nil)
 	for _, x := range s.n.Nodes() {
 		x.DANoise(testnet.Noise{}, 0)
 		x.CrashAtCall(0)

@@ -151,6 +151,11 @@ func (s *trippedState) Commit(ctx context.Context, b block.Batch) error {
 	return s.Store.Commit(ctx, b) //nolint:wrapcheck // a pass-through
 }
 
+// Flushed says what the store says.
+func (s *trippedState) Flushed() uint64 {
+	return s.Store.(interface{ Flushed() uint64 }).Flushed() //nolint:forcetypeassert // it stands before the real one
+}
+
 // SaveEvidence implements pipeline.Store.
 func (s *trippedState) SaveEvidence(ctx context.Context, e block.Evidence) (bool, error) {
 	s.pass()

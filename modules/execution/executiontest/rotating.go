@@ -14,7 +14,10 @@ import (
 type Complete interface {
 	execution.Executor
 	execution.HeightProvider
+	execution.RootProvider
 	execution.Rollbacker
+	execution.Keeper
+	execution.Resetter
 	execution.InfoProvider
 	execution.Submitter
 	execution.TxNotifier

@@ -28,6 +28,7 @@ import (
 	"github.com/tandem-node/tandem/modules/leveldb"
 	"github.com/tandem-node/tandem/modules/pipeline"
 	"github.com/tandem-node/tandem/modules/sequencer"
+	"github.com/tandem-node/tandem/modules/signer"
 	"github.com/tandem-node/tandem/testutil"
 )
 
@@ -38,7 +39,7 @@ type node struct {
 
 	cfg     sequencer.Config
 	genesis block.Genesis
-	key     ed25519.PrivateKey
+	signer  *signer.Guarded
 	db      *leveldb.DB
 	exec    *execution.Noop
 	signed  func(payload []byte)
@@ -49,12 +50,20 @@ type node struct {
 // State resolves what pipeline and store both have.
 func (n *node) State() block.State { return n.Snapshot().State }
 
-func (n *node) Public() []byte { return n.key.Public().(ed25519.PublicKey) }
+func (n *node) Public() []byte { return n.signer.Public() }
 
-func (n *node) Sign(_ context.Context, msg []byte) ([]byte, error) {
-	n.signed(msg)
-	return ed25519.Sign(n.key, msg), nil
+func (n *node) Sign(ctx context.Context, m block.Message) ([]byte, error) {
+	if m.Kind() == block.MessageHeader {
+		n.signed(m.Bytes())
+	}
+	return n.signer.Sign(ctx, m)
 }
+
+func (n *node) Signed(ctx context.Context) (block.Memory, error) { return n.signer.Signed(ctx) }
+
+func (n *node) Raise(ctx context.Context, m block.Mark) error { return n.signer.Raise(ctx, m) }
+
+func (n *node) Disown(ctx context.Context, m block.Mark) error { return n.signer.Disown(ctx, m) }
 
 func (n *node) Prepare(_ context.Context, b block.Block) (func() error, error) {
 	return func() error {
@@ -73,7 +82,7 @@ func open(tb testing.TB, dir string, log *zap.Logger) *node {
 	cfg := leveldb.Default()
 	cfg.Path = dir
 	n := &node{
-		cfg: sequencer.Default(), key: key, db: leveldb.New(cfg), log: log, signed: func([]byte) {}, height: make(chan uint64, 1),
+		cfg: sequencer.Default(), signer: signer.NewGuarded(signer.NewLocal(key), dir+".signer", "real"), db: leveldb.New(cfg), log: log, signed: func([]byte) {}, height: make(chan uint64, 1),
 		exec: execution.NewNoop(execution.Default(), log),
 		genesis: block.Genesis{
 			ChainID: "real", StartTime: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), InitialHeight: 3,
@@ -82,12 +91,14 @@ func open(tb testing.TB, dir string, log *zap.Logger) *node {
 	}
 	n.cfg.BlockTime = time.Millisecond
 	n.cfg.Submit.DABlockTime = 20 * time.Millisecond
+	require.NoError(tb, n.signer.Open())
+	tb.Cleanup(func() { _ = n.signer.Close() })
 	require.NoError(tb, n.db.Open())
 	n.Store = chainstore.New(n.db, chainstore.Default(), log)
 	require.NoError(tb, n.Store.Open(tb.Context()))
 	n.Pipeline = pipeline.New(pipeline.Params{
 		Genesis: n.genesis, Store: n.Store, Headers: n.Headers(), Data: n.Data(), Executor: n.exec,
-		Config: pipeline.Default(), Log: log,
+		Ahead: n.signer.Note, Config: pipeline.Default(), Log: log,
 	})
 	require.NoError(tb, n.Pipeline.Open(tb.Context()))
 	return n
@@ -107,22 +118,27 @@ func (n *node) submitter(client da.Client) *sequencer.Submitter {
 	return sequencer.NewSubmitter(sequencer.SubmitterParams{
 		Config: n.cfg, Genesis: n.genesis, Signer: n, Chain: n, Store: n.Store, Headers: n.Headers(), Data: n.Data(),
 		Client: client, Namespaces: sequencer.Namespaces{Header: da.Namespace{28: 1}, Data: da.Namespace{28: 2}},
-		Marks: n.Pipeline, Log: n.log,
+		Log: n.log,
 	})
 }
 
-// layer is a DA layer that takes everything into its next block.
+// layer is a DA layer that takes everything into its newest block.
 type layer struct {
 	da.None
 
 	mu    sync.Mutex
 	start time.Time
 	blobs map[da.Namespace][][]byte
+	fresh []block.Inclusion // not read yet
+
+	posted chan struct{}
 }
 
 func (l *layer) Head(context.Context) (da.Head, error) {
 	return da.Head{Height: 1 + uint64(time.Since(l.start)/(20*time.Millisecond))}, nil
 }
+
+func (l *layer) Blobs(context.Context, uint64, ...da.Namespace) ([]da.Blob, error) { return nil, nil }
 
 func (l *layer) Submit(ctx context.Context, ns da.Namespace, blobs [][]byte) (uint64, error) {
 	l.mu.Lock()
@@ -132,7 +148,38 @@ func (l *layer) Submit(ctx context.Context, ns da.Namespace, blobs [][]byte) (ui
 	}
 	l.blobs[ns] = append(l.blobs[ns], blobs...)
 	head, err := l.Head(ctx)
+	for _, b := range blobs {
+		inc := block.Inclusion{DAHeight: head.Height}
+		if e, err := block.DecodeHeaderEnvelope(b); ns[28] == 1 && err == nil {
+			inc.Height, inc.Kind, inc.Hash = e.Header.Height(), block.KindHeader, e.Header.Digest()
+		} else if s, err := block.DecodeSignedData(b); err == nil {
+			inc.Height, inc.Kind, inc.Hash = s.Data.Height(), block.KindData, s.Data.Commitment()
+		}
+		l.fresh = append(l.fresh, inc)
+	}
+	select {
+	case l.posted <- struct{}{}:
+	default:
+	}
 	return head.Height, err
+}
+
+// read does the DA worker's part until ctx ends.
+func (l *layer) read(ctx context.Context, n *node) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.posted:
+		}
+		l.mu.Lock()
+		fresh := l.fresh
+		l.fresh = nil
+		l.mu.Unlock()
+		if err := n.Include(ctx, fresh, block.DAPositions{}); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
 }
 
 func run(tb testing.TB, worker func(context.Context) error) (stop func()) {
@@ -151,8 +198,9 @@ func TestFinalByOwnSubmissions(t *testing.T) {
 	n := open(t, t.TempDir(), zaptest.NewLogger(t, zaptest.Level(zap.InfoLevel)))
 	t.Cleanup(func() { require.NoError(t, n.db.Close()) })
 	n.cfg.MaxPending = 20
-	posted := &layer{start: time.Now()}
+	posted := &layer{start: time.Now(), posted: make(chan struct{}, 1)}
 	s := n.submitter(posted)
+	stopReader := run(t, func(ctx context.Context) error { return posted.read(ctx, n) })
 	stopSubmitter := run(t, s.Run)
 	stopProducer := run(t, n.producer(s).Run)
 	for i := 0; n.Snapshot().Final < 60; i++ {
@@ -166,7 +214,15 @@ func TestFinalByOwnSubmissions(t *testing.T) {
 	for n.Snapshot().Final < n.State().LastHeight {
 		<-n.Changed()
 	}
+	for {
+		progress := s.Progress()
+		if h, d := s.Submitted(); min(h, d) >= n.State().LastHeight {
+			break
+		}
+		<-progress
+	}
 	stopSubmitter()
+	stopReader()
 	require.Len(t, posted.blobs[da.Namespace{28: 1}], int(n.State().LastHeight-n.genesis.InitialHeight)+1)
 	require.NotEmpty(t, posted.blobs[da.Namespace{28: 2}])
 	h, d := n.Submitted()

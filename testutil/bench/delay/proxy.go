@@ -1,7 +1,8 @@
 // Package delay is a TCP proxy that makes a link long: every byte arrives a
-// fixed time after it was sent, in order, however many are under way.
+// fixed time after it was sent, in order, however many are under way; or narrow, too:
+// so many bytes per second in each direction.
 //
-// It adds latency and nothing else: no loss, no limit of bandwidth.
+// It adds nothing else: no loss.
 package delay
 
 import (
@@ -18,7 +19,7 @@ import (
 type Proxy struct {
 	listener net.Listener
 	to       string
-	oneWay   time.Duration
+	link     Link
 
 	wg    sync.WaitGroup
 	mu    sync.Mutex
@@ -32,14 +33,19 @@ const (
 	windowBytes = 64 << 20
 )
 
-// Listen opens a proxy on a free port of the loopback interface. A round trip
-// through it takes rtt.
-func Listen(ctx context.Context, to string, rtt time.Duration) (*Proxy, error) {
+// Link is what a proxy is like.
+type Link struct {
+	RTT  time.Duration // of a round trip
+	Rate int           // bytes per second in each direction; 0 is no limit
+}
+
+// Listen opens a proxy on a free port of the loopback interface.
+func Listen(ctx context.Context, to string, link Link) (*Proxy, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("delay proxy: %w", err)
 	}
-	p := &Proxy{listener: l, to: to, oneWay: rtt / 2, conns: make(map[net.Conn]struct{})}
+	p := &Proxy{listener: l, to: to, link: link, conns: make(map[net.Conn]struct{})}
 	p.wg.Go(func() { p.accept(ctx) })
 	return p, nil
 }
@@ -121,17 +127,17 @@ type packet struct {
 func (p *Proxy) carry(to, from net.Conn) {
 	packets := make(chan packet, windowBytes/chunkBytes)
 	var writer sync.WaitGroup
-	writer.Go(func() { deliver(to, packets) })
+	writer.Go(func() { deliver(to, packets, p.link.Rate) })
 	defer writer.Wait()
 	defer close(packets)
 	for {
 		buf := make([]byte, chunkBytes)
 		n, err := from.Read(buf)
 		if n > 0 {
-			packets <- packet{time.Now().Add(p.oneWay), buf[:n]}
+			packets <- packet{time.Now().Add(p.link.RTT / 2), buf[:n]}
 		}
 		if err != nil {
-			packets <- packet{due: time.Now().Add(p.oneWay)}
+			packets <- packet{due: time.Now().Add(p.link.RTT / 2)}
 			return
 		}
 	}
@@ -139,11 +145,16 @@ func (p *Proxy) carry(to, from net.Conn) {
 
 // deliver writes packets when they are due, and goes on reading them when the
 // other side has gone.
-func deliver(to net.Conn, packets <-chan packet) {
+func deliver(to net.Conn, packets <-chan packet, rate int) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var gone error
+	var free time.Time // when the narrow part of the link is free
 	for pk := range packets {
+		if rate > 0 {
+			free = later(free, pk.due).Add(time.Duration(len(pk.data)) * time.Second / time.Duration(rate))
+			pk.due = free
+		}
 		timer.Reset(time.Until(pk.due))
 		<-timer.C
 		switch {
@@ -154,6 +165,13 @@ func deliver(to net.Conn, packets <-chan packet) {
 			gone = closeWrite(to)
 		}
 	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func closeWrite(c net.Conn) error {

@@ -43,7 +43,7 @@ func echo(t *testing.T) string {
 
 func dial(t *testing.T, rtt time.Duration) net.Conn {
 	t.Helper()
-	p, err := delay.Listen(t.Context(), echo(t), rtt)
+	p, err := delay.Listen(t.Context(), echo(t), delay.Link{RTT: rtt})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.Close()) })
 	c, err := new(net.Dialer).DialContext(t.Context(), "tcp", p.Addr())
@@ -88,7 +88,7 @@ func TestBytesArriveInOrderAndTogether(t *testing.T) {
 }
 
 func TestCloseEndsConnections(t *testing.T) {
-	p, err := delay.Listen(t.Context(), echo(t), time.Millisecond)
+	p, err := delay.Listen(t.Context(), echo(t), delay.Link{RTT: time.Millisecond})
 	require.NoError(t, err)
 	c, err := new(net.Dialer).DialContext(t.Context(), "tcp", p.Addr())
 	require.NoError(t, err)
@@ -100,4 +100,18 @@ func TestCloseEndsConnections(t *testing.T) {
 	_, err = c.Read(make([]byte, 1))
 	require.Error(t, err)
 	require.NoError(t, c.Close())
+}
+
+func TestNarrowLink(t *testing.T) {
+	p, err := delay.Listen(t.Context(), echo(t), delay.Link{Rate: 1 << 20})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, p.Close()) })
+	c, err := new(net.Dialer).DialContext(t.Context(), "tcp", p.Addr())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	start := time.Now()
+	go func() { _, _ = c.Write(make([]byte, 256<<10)) }()
+	_, err = io.ReadFull(c, make([]byte, 256<<10))
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, time.Since(start), 250*time.Millisecond)
 }

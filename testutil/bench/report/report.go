@@ -16,7 +16,7 @@ type Figure struct {
 	Unit   string  `json:"unit"`
 	Least  float64 `json:"least,omitempty"`   // the target, where more is better
 	Most   float64 `json:"most,omitempty"`    // the target, where less is better
-	EvNode string  `json:"ev_node,omitempty"` // the same figure of ev-node v1.2.3
+	EvNode string  `json:"ev_node,omitempty"` // of ev-node v1.2.3, noted from an earlier measurement: not of this run
 }
 
 // Target returns the target as text, nothing when there is none.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -71,6 +72,50 @@ func (o options) dump(ctx context.Context, g block.Genesis, out io.Writer) error
 			return nil //nolint:nilerr // DA may be away
 		}
 		_, _ = fmt.Fprintf(out, "posted %d blobs of %d bytes, round %d\n", len(all), o.size, round)
+		return nil
+	})
+}
+
+// noise sends all nodes gossip that brings nothing.
+func (o options) noise(ctx context.Context, g block.Genesis, out io.Writer) error {
+	var targets []peer.AddrInfo
+	for text := range strings.SplitSeq(o.nodes, ",") {
+		info, err := peer.AddrInfoFromString(text)
+		if err != nil {
+			return fmt.Errorf("-nodes has %q, want multiaddrs: %w", text, err)
+		}
+		targets = append(targets, *info)
+	}
+	ear, err := hostile.NewPeer(ctx, g.ChainID, libp2p.ListenAddrStrings(o.listen))
+	if err != nil {
+		return err
+	}
+	defer ear.Close()
+	n := &hostile.Noise{Genesis: g, Listen: o.listen, Heard: ear.Heard, Rate: o.rate / len(targets)}
+	ctx, stop := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer stop()
+	all.Go(func() { _ = n.Ear(ctx, targets[len(targets)-1], targets[0]) })
+	begun := false
+	return o.rounds(ctx, func(round int) error {
+		if !ear.Connected() {
+			_ = ear.Connect(ctx, targets[0].Addrs[0].String()+"/p2p/"+targets[0].ID.String())
+		}
+		if ear.Header() == nil || len(ear.Heard(block.KindData)) == 0 {
+			return nil
+		}
+		if !begun {
+			begun = true
+			for _, target := range targets {
+				for _, own := range []bool{true, false} {
+					all.Go(func() { n.Send(ctx, target, own) })
+				}
+			}
+		}
+		sent, thrown := n.Sent()
+		relayed, most := n.Relayed()
+		_, _ = fmt.Fprintf(out, "sent %d items, thrown out %d times, relayed %d items %d times at most, round %d\n", sent, thrown, relayed, most, round)
 		return nil
 	})
 }

@@ -5,8 +5,10 @@
 //	program poster -genesis genesis.json -da http://127.0.0.1:26658
 //	program flood  -genesis genesis.json -listen … -nodes … -size 1048576
 //	program dump   -genesis genesis.json -da … -size 1048576
+//	program noise  -genesis genesis.json -listen … -nodes sequencer,follower -rate 1000
 //
-// The first two try to deceive, the others to be too much.
+// The first two try to deceive, the next two to be too much, the last sends gossip that
+// brings nothing, and counts what of it comes back from the last of the nodes.
 //
 // It prints a line per round: what it sent, and how often.
 package main
@@ -35,7 +37,7 @@ type options struct {
 	genesis, listen, nodes, da string
 	every                      time.Duration
 	seed                       uint64
-	size                       int
+	size, rate                 int
 }
 
 func main() {
@@ -50,7 +52,7 @@ func main() {
 
 func start(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {
-		return errors.New(`want "peer", "poster", "flood" or "dump"`)
+		return errors.New(`want "peer", "poster", "flood", "dump" or "noise"`)
 	}
 	var o options
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
@@ -60,6 +62,7 @@ func start(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&o.da, "da", "", "URL of the DA node")
 	flags.DurationVar(&o.every, "every", 100*time.Millisecond, "time between rounds")
 	flags.Uint64Var(&o.seed, "seed", 1, "seed of the forger")
+	flags.IntVar(&o.rate, "rate", 1000, "items per second, over all nodes, that peers relay, and as many that they make")
 	flags.IntVar(&o.size, "size", 1<<20, "bytes of one large item")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
@@ -77,8 +80,10 @@ func start(ctx context.Context, args []string, out io.Writer) error {
 		return o.flood(ctx, g, out)
 	case "dump":
 		return o.dump(ctx, g, out)
+	case "noise":
+		return o.noise(ctx, g, out)
 	}
-	return fmt.Errorf(`%q is unknown, want "peer", "poster", "flood" or "dump"`, args[0])
+	return fmt.Errorf(`%q is unknown, want "peer", "poster", "flood", "dump" or "noise"`, args[0])
 }
 
 // peer forges heads far ahead and right ahead, squats on data, and lies when it is

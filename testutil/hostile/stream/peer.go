@@ -114,6 +114,15 @@ func (p *Peer) Protocol(k Kind) protocol.ID {
 	return protocol.ID("/" + p.chain + "-" + string(k) + "/header-ex/v0.0.3")
 }
 
+// Key returns the key of the peer itself.
+func (p *Peer) Key() ed25519.PrivateKey {
+	raw, err := p.Host.Peerstore().PrivKey(p.Host.ID()).Raw()
+	if err != nil {
+		panic(err) // never
+	}
+	return raw
+}
+
 // ID returns the peer id.
 func (p *Peer) ID() peer.ID { return p.Host.ID() }
 
