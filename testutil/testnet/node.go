@@ -148,7 +148,7 @@ func (n *Net) add(role app.Role, opts []NodeOption) *Node {
 			}
 		}
 	}
-	x := &Node{net: n, spec: s, ip: simnet.IntToPublicIPv4(len(n.nodes)).String(), da: newDALink(n.wiped)}
+	x := &Node{net: n, spec: s, ip: simnet.IntToPublicIPv4(len(n.nodes)).String(), da: newDALink(func() da.Client { return n.other.Client() })}
 	x.home = filepath.Join(n.dir, s.name, "home")
 	n.nodes = append(n.nodes, x)
 	if !s.idle {
@@ -357,7 +357,12 @@ func (x *Node) Isolate() { x.net.wires.setAlone(x.ip, true) }
 func (x *Node) Rejoin() { x.net.wires.setAlone(x.ip, false) }
 
 // LieDA makes the node's DA node lie until it is told not to.
-func (x *Node) LieDA(lie Lie) { x.da.setLie(lie) }
+func (x *Node) LieDA(lie Lie) {
+	if lie.Wiped {
+		x.net.startOther()
+	}
+	x.da.setLie(lie)
+}
 
 // CutDA cuts the node's way to DA; RestoreDA restores it.
 func (x *Node) CutDA() { x.da.cut() }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -29,12 +28,10 @@ func TestPowerCuts(t *testing.T) {
 	if testing.Short() {
 		*powerRuns = 5
 	}
-	for i := range uint64(*powerRuns) {
-		t.Run(fmt.Sprintf("seed %d", *powerSeed+i), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { newPowerCut(t, *powerSeed+i).run() })
-		})
-	}
+	bySeed(t, "powercuts", *powerSeed, *powerRuns, func(t *testing.T, seed uint64) {
+		t.Helper()
+		newPowerCut(t, seed).run()
+	})
 }
 
 // powerCut is one random world of TestPowerCuts.
@@ -49,11 +46,6 @@ type powerCut struct {
 
 func newPowerCut(t *testing.T, seed uint64) *powerCut {
 	t.Helper()
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("again: make powercuts SEED=%d SEEDS=1", seed)
-		}
-	})
 	return &powerCut{t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 7)), mode: powerdisk.Mode(seed / 5 % 2)}
 }
 

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -53,13 +52,11 @@ func TestSimulation(t *testing.T) {
 		*runs = 2
 	}
 	all := tally{count: map[string]int{}}
+	bySeed(t, "simulate", *seed, *runs, func(t *testing.T, seed uint64) {
+		t.Helper()
+		all.add(simulate(t, seed))
+	})
 	t.Cleanup(func() { all.check(t, *runs) })
-	for i := range uint64(*runs) {
-		t.Run(fmt.Sprintf("seed %d", *seed+i), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { all.add(simulate(t, *seed+i)) })
-		})
-	}
 }
 
 // simulate runs the schedule of a seed and returns how often each trouble happened.
@@ -71,7 +68,7 @@ func simulate(t *testing.T, seed uint64) map[string]int {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("again: make simulate SEED=%d SEEDS=1\n%s", seed, strings.Join(s.story.lines, "\n"))
+			t.Logf("what happened:\n%s", strings.Join(s.story.lines, "\n"))
 		}
 	})
 	var refuted *refutation
