@@ -109,6 +109,7 @@ func (n *running) get(path string) (int, []byte) {
 	n.t.Helper()
 	req, err := http.NewRequestWithContext(n.t.Context(), http.MethodGet, "http://"+n.server.Address()+path, nil)
 	require.NoError(n.t, err)
+	req.Header.Set("Accept", "application/json")
 	req.Close = true // no idle connection is left to wait for
 	resp, err := http.DefaultClient.Do(req)
 	require.NoError(n.t, err)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/tandem-node/tandem/app"
+	"github.com/tandem-node/tandem/modules/da"
 	"github.com/tandem-node/tandem/modules/rpc"
 	"github.com/tandem-node/tandem/modules/signer"
 	"github.com/tandem-node/tandem/telemetry"
@@ -46,7 +47,7 @@ chain goes on at the next run. Ctrl-C stops it.`,
 	flags.BoolVar(&f.fresh, "fresh", false, "start over: delete the data first")
 	flags.DurationVar(&f.runFor, "for", 0, "run this long unattended, check that the final heads moved and all nodes agree, and exit (0: until Ctrl-C)")
 	flags.DurationVar(&f.blockTime, "block-time", time.Second, "time from block to block")
-	flags.DurationVar(&f.daTime, "da-block-time", 2*time.Second, "time from DA block to DA block")
+	flags.DurationVar(&f.daTime, "da-block-time", 2*time.Second, fmt.Sprintf("time from DA block to DA block, at least %s", da.MinBlockTime))
 	flags.DurationVar(&f.txEvery, "tx-every", 700*time.Millisecond, "time between transactions (0: none)")
 	flags.StringVar(&f.tracing, "tracing.endpoint", "", "host:port of an OTLP collector (gRPC) for the traces of all nodes (empty: none)")
 	flags.StringVar(&f.viewer, "tracing.viewer", "", "URL of Jaeger's query API: print where the trace of a block is seen, once all nodes are in it")
@@ -63,7 +64,7 @@ func (f devnetFlags) validate() error {
 		want  string
 	}{
 		{"block-time", f.blockTime, 1, "more than 0"},
-		{"da-block-time", f.daTime, 1, "more than 0"},
+		{"da-block-time", f.daTime, da.MinBlockTime, fmt.Sprintf("at least %s", da.MinBlockTime)},
 		{"for", f.runFor, 0, "0 or more"},
 		{"tx-every", f.txEvery, 0, "0 or more"},
 	} {

@@ -126,7 +126,8 @@ func TestInitWritesAllOrNothing(t *testing.T) {
 		{"bad value", "p2p.peers", []string{"--genesis", genesis, "--p2p.peers", "localhost"}},
 		{"no source", "no source of blocks", []string{"--genesis", genesis, "--p2p.disabled"}},
 		{"sequencer without DA", "da.address is empty", []string{"--role", "sequencer", "--da-start-height", "1", "--signer.passphrase_file", pass}},
-		{"no name", "chain_id is empty", []string{"--role", "sequencer", "--da-start-height", "1", "--signer.passphrase_file", pass, "--da.address", "http://a", "--chain-id", ""}},
+		{"no name", "--chain-id is empty", []string{"--role", "sequencer", "--da-start-height", "1", "--signer.passphrase_file", pass, "--da.address", "http://a", "--chain-id", ""}},
+		{"control character", `--chain-id is "a\x1b[31m", want printable`, []string{"--role", "sequencer", "--da.address", "http://127.0.0.1:1", "--chain-id", "a\x1b[31m"}},
 		{"no passphrase", "no passphrase: set signer.passphrase_file", []string{"--role", "sequencer", "--da-start-height", "1", "--da.address", "http://a"}},
 		{"empty passphrase", "is empty", []string{"--role", "sequencer", "--da-start-height", "1", "--da.address", "http://a", "--signer.passphrase_file", passphraseFile(t, "")}},
 	}

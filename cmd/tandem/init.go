@@ -67,6 +67,9 @@ func initHome(cmd *cobra.Command, p app.InitParams, genesis string, config *pfla
 		}
 	}
 	if role.Produces() && p.Genesis == nil {
+		if err := block.CheckChainID(p.ChainID); err != nil {
+			return fmt.Errorf("--chain-id %w", err)
+		}
 		if !cmd.Flags().Changed("da-start-height") {
 			if p.DAStartHeight, err = startHeight(cmd, p.Home); err != nil {
 				return err

@@ -39,7 +39,7 @@ func TestKeysMove(t *testing.T) {
 	fails(t, exitConfig, "wrong passphrase", "keys", "export", "--home", home, "--signer.passphrase_file", passphraseFile(t, "guess"))
 	exported := tandem(t, "keys", "export", "--home", home)
 	require.Equal(t, exitOK, exported.code, exported.err)
-	require.Regexp(t, `^[0-9a-f]{128}\n$`, exported.out)
+	require.Regexp(t, `^[0-9a-f]{128}\n$`, exported.out, "it can be sent to a file")
 	file := filepath.Join(t.TempDir(), "key")
 	require.NoError(t, os.WriteFile(file, []byte(exported.out), 0o600))
 
@@ -55,7 +55,7 @@ func TestKeysMove(t *testing.T) {
 	before := tandem(t, "keys", "show", "--home", home).out
 	require.Equal(t, field(t, before, "address"), field(t, r.out, "address"))
 	require.Equal(t, exported.out, tandem(t, "keys", "export", "--home", moved).out)
-	fails(t, exitConfig, "already exists", "keys", "import", "--home", moved, file)
+	fails(t, exitConfig, "already exists: --force replaces it and keeps the old file", "keys", "import", "--home", moved, file)
 	require.Equal(t, exitOK, tandem(t, "config", "check", "--home", moved).code)
 }
 
@@ -74,6 +74,14 @@ func TestKeysImportForceKeepsTheOldKey(t *testing.T) {
 		require.Equal(t, before, files(t, home)[fmt.Sprintf("config/signer.json.old-%d", n+1)])
 		require.Equal(t, key, tandem(t, "keys", "export", "--home", home).out)
 	}
+}
+
+// TestForcedFindsDA: what is forced is posted to da.address of the flag, else of the
+// home.
+func TestForcedFindsDA(t *testing.T) {
+	home := newSequencer(t, "--namespaces.forced", "f")
+	fails(t, exitFailed, "127.0.0.1:1:", "tx", "--home", home, "--forced", "a=b")
+	fails(t, exitFailed, "127.0.0.1:2:", "tx", "--home", home, "--forced", "--da.address", "http://127.0.0.1:2", "a=b")
 }
 
 // The namespaces are printed as explorers and DA nodes take them.

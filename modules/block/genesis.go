@@ -30,15 +30,26 @@ type Genesis struct {
 	DAEpochForcedInclusion uint64 `json:"da_epoch_forced_inclusion"`
 }
 
+// CheckChainID says what is wrong with the name of a chain; what it is a value of
+// comes before that.
+func CheckChainID(id string) error {
+	switch {
+	case id == "":
+		return errors.New("is empty, want a name")
+	case len(id) > maxChainIDBytes:
+		return fmt.Errorf("has %d bytes, want at most %d", len(id), maxChainIDBytes)
+	case strings.ContainsFunc(id, func(r rune) bool { return !unicode.IsPrint(r) || r == ' ' || r == utf8.RuneError }):
+		return fmt.Errorf("is %q, want printable characters without spaces", id)
+	}
+	return nil
+}
+
 // Validate returns one error that names the key, the value and what was expected.
 func (g Genesis) Validate() error {
+	if err := CheckChainID(g.ChainID); err != nil {
+		return fmt.Errorf("chain_id %w", err)
+	}
 	switch {
-	case g.ChainID == "":
-		return errors.New("chain_id is empty, want a name")
-	case len(g.ChainID) > maxChainIDBytes:
-		return fmt.Errorf("chain_id has %d bytes, want at most %d", len(g.ChainID), maxChainIDBytes)
-	case strings.ContainsFunc(g.ChainID, func(r rune) bool { return !unicode.IsPrint(r) || r == ' ' || r == utf8.RuneError }):
-		return fmt.Errorf("chain_id is %q, want printable characters without spaces", g.ChainID)
 	case g.StartTime.IsZero() || g.StartTime.UnixNano() <= 0:
 		return fmt.Errorf("start_time is %s, want a time after 1970", g.StartTime)
 	case g.InitialHeight == 0:

@@ -3,6 +3,7 @@ package block_test
 import (
 	"bytes"
 	"crypto/ed25519"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -291,6 +292,8 @@ func TestGenesisHashIsTheIdentity(t *testing.T) {
 		change(&other)
 		require.NotEqual(t, g.Hash(), other.Hash(), name)
 	}
-	g.ChainID = "a\x1b[31m"
-	require.ErrorContains(t, g.Validate(), "want printable characters")
+	for _, id := range []string{"a\x1b[31m", "a\tb", "a\x00", "a b", "a\u00a0b", "a\u200bb", "a\u202eb", "\xff"} {
+		g.ChainID = id
+		require.EqualError(t, g.Validate(), fmt.Sprintf("chain_id is %q, want printable characters without spaces", id))
+	}
 }

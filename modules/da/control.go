@@ -96,8 +96,8 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 
 func (c Control) validate() error {
 	switch {
-	case c.BlockTime != nil && time.Duration(*c.BlockTime) < minBlockTime:
-		return fmt.Errorf("block_time is %s, want at least %s", time.Duration(*c.BlockTime), minBlockTime)
+	case c.BlockTime != nil && time.Duration(*c.BlockTime) < MinBlockTime:
+		return fmt.Errorf("block_time is %s, want at least %s", time.Duration(*c.BlockTime), MinBlockTime)
 	case c.Latency != nil && *c.Latency < 0:
 		return fmt.Errorf("latency is %s, want 0s or more", time.Duration(*c.Latency))
 	case c.Outage != nil && !c.Outage.known():
@@ -154,7 +154,7 @@ func (s *Server) apply(c Control) error {
 
 // SetBlockTime changes the time from block to block.
 func (s *Server) SetBlockTime(d time.Duration) {
-	s.change(func(l *ledger) { l.blockTime = max(d, minBlockTime) })
+	s.change(func(l *ledger) { l.blockTime = max(d, MinBlockTime) })
 }
 
 // SetFreeze stops making blocks, or goes on.

@@ -23,7 +23,7 @@ func TestRestartKeepsTheChain(t *testing.T) {
 	_, err = s.Produce() // off the grid: a second run of times
 	require.NoError(t, err)
 	s.SetFreeze(false)
-	s.SetBlockTime(minBlockTime)
+	s.SetBlockTime(MinBlockTime)
 	waitHeight(t, s, height+10)
 	blobs, err := c.Blobs(t.Context(), height, NamespaceOf("a"))
 	require.NoError(t, err)

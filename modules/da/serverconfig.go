@@ -63,9 +63,9 @@ func DefaultServer() ServerConfig {
 	}
 }
 
-// minBlockTime keeps a typing error from making a million blocks, and the head from
+// MinBlockTime keeps a typing error from making a million blocks, and the head from
 // running away faster than a Pool believes.
-const minBlockTime = leastInterval
+const MinBlockTime = leastInterval
 
 // Validate returns the first problem, with the key, the value and what was expected.
 func (c ServerConfig) Validate() error {
@@ -77,8 +77,8 @@ func (c ServerConfig) Validate() error {
 	switch {
 	case c.ChainID == "":
 		return fmt.Errorf("da_server.chain_id is %q, want a name", c.ChainID)
-	case c.BlockTime < minBlockTime:
-		return fmt.Errorf("da_server.block_time is %s, want at least %s", c.BlockTime, minBlockTime)
+	case c.BlockTime < MinBlockTime:
+		return fmt.Errorf("da_server.block_time is %s, want at least %s", c.BlockTime, MinBlockTime)
 	case c.Latency < 0:
 		return fmt.Errorf("da_server.latency is %s, want 0s or more", c.Latency)
 	case c.FailRate < 0 || c.FailRate > 1:

@@ -283,6 +283,38 @@ func TestTakerRestart(t *testing.T) {
 	}
 }
 
+// Bytes that are forced again within an epoch are included once, wherever they lie and
+// whenever the sequencer starts again.
+func TestForcedAgainIsTakenOnce(t *testing.T) {
+	for name, copies := range map[string][]uint64{"one DA height": {2, 2}, "two DA heights": {2, 4}, "all of them": {1, 2, 2, 3, 4, 5}} {
+		for _, restart := range []string{"never", "with the checkpoint", "without"} {
+			t.Run(name+", restart "+restart, func(t *testing.T) {
+				w := newWorld(t)
+				w.force(1, "first")
+				for _, height := range copies {
+					w.force(height, "again")
+				}
+				w.force(5, "last")
+				w.block(0, 1)
+				var taker *Taker
+				var got []string
+				for w.head = 4; w.head < 3*epoch; w.head++ {
+					if restart == "without" {
+						clear(w.meta)
+					}
+					if taker == nil || restart != "never" {
+						taker = w.taker()
+					}
+					w.round(taker)
+					got = append(got, w.produce(taker, 1)...) // one a block
+				}
+				require.Equal(t, []string{"first", "again", "last"}, got)
+				require.Zero(t, taker.Stats().Waiting)
+			})
+		}
+	}
+}
+
 // A node that takes over knows what the one before has taken.
 func TestTakerTakesOver(t *testing.T) {
 	w := newWorld(t)

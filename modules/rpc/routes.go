@@ -3,8 +3,11 @@ package rpc
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"runtime/debug"
+	"strings"
 
 	"connectrpc.com/connect"
 	"connectrpc.com/grpcreflect"
@@ -60,12 +63,12 @@ func live(w http.ResponseWriter, r *http.Request, p Params) {
 	if err := p.Node.Live(r.Context()); err != nil {
 		state = Liveness{Reason: err.Error()}
 	}
-	writeJSON(w, healthCode(state.Live), state)
+	writeHealth(w, r, healthCode(state.Live), state)
 }
 
 func ready(w http.ResponseWriter, r *http.Request, p Params) {
 	state := p.Node.Ready(r.Context())
-	writeJSON(w, healthCode(state.Ready), state)
+	writeHealth(w, r, healthCode(state.Ready), state)
 }
 
 func evidence(w http.ResponseWriter, r *http.Request, p Params) {
@@ -87,6 +90,20 @@ func healthCode(ok bool) int {
 		return http.StatusOK
 	}
 	return http.StatusServiceUnavailable
+}
+
+// writeHealth answers in a few words, as ev-node does and as a person reads it, or
+// in JSON who asks for that.
+func writeHealth(w http.ResponseWriter, r *http.Request, code int, state fmt.Stringer) {
+	w.Header().Set("Vary", "Accept")
+	if strings.Contains(r.Header.Get("Accept"), "application/json") {
+		writeJSON(w, code, state)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	_, _ = io.WriteString(w, state.String()) // as in writeJSON
 }
 
 func writeJSON(w http.ResponseWriter, code int, v any) {

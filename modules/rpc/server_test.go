@@ -28,24 +28,37 @@ import (
 
 func TestHealth(t *testing.T) {
 	w := newWorld(t)
-	r := w.get("/health/live")
-	require.Equal(t, http.StatusOK, r.code)
-	require.Equal(t, "application/json", r.header.Get("Content-Type"))
-	require.JSONEq(t, `{"live":true}`, string(r.body))
-	r = w.get("/health/ready")
-	require.Equal(t, http.StatusOK, r.code)
-	require.JSONEq(t, `{"ready":true}`, string(r.body))
+	asks := func(path string, code int, text, json string) {
+		t.Helper()
+		for _, accept := range []string{"", "*/*", "application/json", "text/html, application/json;q=0.9"} {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url(path), nil)
+			require.NoError(t, err)
+			req.Header.Set("Accept", accept)
+			r := w.send(w.http, req)
+			require.Equal(t, code, r.code)
+			if strings.Contains(accept, "json") {
+				require.Equal(t, "application/json", r.header.Get("Content-Type"))
+				require.JSONEq(t, json, string(r.body))
+				continue
+			}
+			require.Equal(t, "text/plain; charset=utf-8", r.header.Get("Content-Type"))
+			require.Equal(t, text, string(r.body))
+		}
+	}
+	asks("/health/live", http.StatusOK, "OK\n", `{"live":true}`)
+	asks("/health/ready", http.StatusOK, "READY\n", `{"ready":true}`)
 
 	w.node.dead = errors.New("block 9 is stored but was not applied for 3m")
 	w.node.ready = rpc.Readiness{Reason: "catching up: block 3 of 90"}
-	r = w.get("/health/live")
-	require.Equal(t, http.StatusServiceUnavailable, r.code)
-	require.JSONEq(t, `{"live":false,"reason":"block 9 is stored but was not applied for 3m"}`, string(r.body))
-	r = w.get("/health/ready")
-	require.Equal(t, http.StatusServiceUnavailable, r.code)
-	require.JSONEq(t, `{"ready":false,"reason":"catching up: block 3 of 90"}`, string(r.body))
+	asks("/health/live", http.StatusServiceUnavailable, "FAIL: block 9 is stored but was not applied for 3m\n",
+		`{"live":false,"reason":"block 9 is stored but was not applied for 3m"}`)
+	asks("/health/ready", http.StatusServiceUnavailable, "UNREADY: catching up: block 3 of 90\n",
+		`{"ready":false,"reason":"catching up: block 3 of 90"}`)
 
-	r = w.do(http.MethodPost, "/health/ready", "", nil)
+	w.node.ready = rpc.Readiness{Ready: true, Problems: []rpc.Problem{{Kind: "posting", Reason: "no\nway\x1b[2J"}}}
+	require.Equal(t, "READY\nposting: no way [2J\n", string(w.get("/health/ready").body), "what others say does nothing to a terminal")
+
+	r := w.do(http.MethodPost, "/health/ready", "", nil)
 	require.Equal(t, http.StatusMethodNotAllowed, r.code)
 	r = w.get("/nothing/here")
 	require.Equal(t, http.StatusNotFound, r.code)

@@ -1,6 +1,10 @@
 package rpc
 
-import "time"
+import (
+	"strings"
+	"time"
+	"unicode"
+)
 
 // Status is what a node knows of itself, as /status serves it.
 type Status struct {
@@ -199,10 +203,43 @@ type Liveness struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// String returns the answer as text.
+func (l Liveness) String() string {
+	if l.Live {
+		return "OK\n"
+	}
+	return line("FAIL", l.Reason)
+}
+
 // Readiness is the answer of /health/ready. A node that serves what is right stays
 // ready whatever its problems; they are listed all the same.
 type Readiness struct {
 	Ready    bool      `json:"ready"`
 	Reason   string    `json:"reason,omitempty"`
 	Problems []Problem `json:"problems,omitempty"`
+}
+
+// String returns the answer as text: a line with the verdict, and one for each problem.
+func (r Readiness) String() string {
+	var b strings.Builder
+	if r.Ready {
+		b.WriteString("READY\n")
+	} else {
+		b.WriteString(line("UNREADY", r.Reason))
+	}
+	for _, p := range r.Problems {
+		b.WriteString(line(p.Kind, p.Reason))
+	}
+	return b.String()
+}
+
+// line returns a line of text without what others could do to a terminal: a reason may
+// quote an endpoint or a peer.
+func line(name, reason string) string {
+	return name + ": " + strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, reason) + "\n"
 }
