@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
-	"time"
 
 	header "github.com/celestiaorg/go-header"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -71,9 +70,12 @@ func bindings(r Role) fx.Option {
 				return producerChain{p, h}
 			},
 			newElsewhere,
-			func(w *daworker.Worker) func() sequencer.DATime {
+			func(s Setup, w *daworker.Worker) func() sequencer.DATime {
+				if len(s.Config.DA.Addresses) == 0 {
+					return nil
+				}
 				return func() sequencer.DATime {
-					head := w.Status().Head
+					head := w.Status().Timed
 					return sequencer.DATime{Height: head.Height, Time: head.Time}
 				}
 			},
@@ -167,6 +169,8 @@ type exchangeIn struct {
 	Pipeline *pipeline.Pipeline
 	Notifier *notifier.Notifier
 	Worker   *daworker.Worker
+	Clock    block.Clock
+	Problems *problems.Board
 	Tracer   *blocktrace.Tracer
 }
 
@@ -174,8 +178,8 @@ func headerParams(in exchangeIn) exchange.HeaderParams {
 	log := in.Setup.Log.Named("exchange")
 	return exchange.HeaderParams{
 		Network: in.Network, Store: in.Headers, Genesis: in.Setup.Genesis, Proposers: in.Pipeline, Refuted: in.Pipeline.Refuted,
-		Hint: in.Store.HeaderHint, Now: time.Now, Config: in.Config, Log: log, Tracer: in.Tracer,
-		Blame: blame(in.Network),
+		Hint: in.Store.HeaderHint, Now: in.Clock, Config: in.Config, Log: log, Tracer: in.Tracer,
+		Problems: in.Problems, Blame: blame(in.Network),
 		Hinted: func(h *block.SignedHeader, from peer.ID) {
 			in.Worker.Hint(daworker.Hint{Height: h.Height(), Header: h.Digest(), DAHeight: h.DAHint, From: from.String()})
 		},
@@ -192,7 +196,7 @@ func dataParams(in exchangeIn) exchange.DataParams {
 	return exchange.DataParams{
 		Network: in.Network, Store: in.Data, Headers: in.Headers, HeaderEvents: wakeups(in.Notifier),
 		Genesis: in.Setup.Genesis, Hint: in.Store.DataHint,
-		Now: time.Now, Config: in.Config, Log: log, Tracer: in.Tracer,
+		Now: in.Clock, Config: in.Config, Log: log, Tracer: in.Tracer,
 		Blame: blame(in.Network),
 		Conflicts: func(c *block.Conflict[*block.Data], from peer.ID) {
 			log.Error("two data items of one height fit the header", zap.Uint64("height", c.Height), zap.Stringer("peer", from))
@@ -233,10 +237,10 @@ func (k daKeeper) MoveDA(record []byte) error {
 	return k.Store.MoveDA(record, sequencer.MetaKeys()...)
 }
 
-func daParams(s Setup, c da.Config, store *chainstore.Store, board *problems.Board) da.Params {
+func daParams(s Setup, c da.Config, store *chainstore.Store, clock block.Clock, board *problems.Board) da.Params {
 	return da.Params{
 		Config: c, Keeper: daKeeper{store, s.Config.Namespaces.Forced != ""}, Start: s.Genesis.DAStartHeight,
-		Board: board, Log: s.Log.Named("da"),
+		Now: clock, Board: board, Log: s.Log.Named("da"),
 	}
 }
 
@@ -251,6 +255,7 @@ type workerIn struct {
 	Headers  Headers
 	Data     Data
 	Pipeline *pipeline.Pipeline
+	Clock    block.Clock
 	Problems *problems.Board
 	Tracer   *blocktrace.Tracer
 }
@@ -264,7 +269,7 @@ func workerParams(in workerIn) daworker.Params {
 		Problems: in.Problems, HeaderName: names.Header, DataName: names.Data,
 		LocalCtx: func(ctx context.Context) context.Context { return instrumented.WithSource(ctx, notifier.Local) },
 		Blame:    blameHint(in.Network),
-		Config:   in.Config, Log: in.Setup.Log.Named("daworker"), Tracer: in.Tracer, Now: time.Now,
+		Config:   in.Config, Log: in.Setup.Log.Named("daworker"), Tracer: in.Tracer, Now: in.Clock,
 	}
 	if in.Setup.Role.Executes() {
 		p.Data = in.Data

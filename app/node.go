@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"go.uber.org/fx"
@@ -102,7 +103,7 @@ func (s *shutdowner) Shutdown(opts ...fx.ShutdownOption) error {
 func inputs(s Setup) fx.Option {
 	c := s.Config.In(s.Home)
 	return fx.Options(
-		fx.Supply(s, s.Genesis, s.Log, p2p.Options(nil)),
+		fx.Supply(s, s.Genesis, s.Log, p2p.Options(nil), block.Clock(time.Now)),
 		fx.Supply(c, c.RPC, c.P2P, c.DA, c.DAWorker, c.Execution, c.Exchange, c.Syncer, c.Sequencer, c.Store, c.DB, c.Profiling),
 		fx.Provide(
 			func() *blocktrace.Tracer { return s.Tracing.Tracer(s.Genesis.Hash()) },

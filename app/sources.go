@@ -25,7 +25,7 @@ func (m *monitor) p2pSource(p rpc.P2P) rpc.Source {
 		Head: p.Target, Lag: p.Target - min(p.Target, held), Unit: "blocks", LastProgress: progress, Rate: m.p2pRate.of(appended),
 	}
 	if s.Lag > 0 {
-		s.Seconds = age(m.in.Pipeline.Snapshot().State.LastTime, time.Now())
+		s.Seconds = age(m.in.Pipeline.Snapshot().State.LastTime, m.in.Clock())
 	}
 	s.ETA = eta(s.Lag, s.Rate)
 	s.WaitingFor = waitsForPeers(p, s.Lag)

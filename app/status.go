@@ -55,6 +55,7 @@ type monitorIn struct {
 	Notifier *notifier.Notifier
 	Problems *problems.Board
 	Clients  *rpc.Clients
+	Clock    block.Clock
 	Extras   extras
 }
 
@@ -135,7 +136,7 @@ func (m *monitor) Status(ctx context.Context) rpc.Status {
 	best := m.best()
 	s.Lag = rpc.Lag{Blocks: best - min(best, s.Heads.Applied), Final: s.Heads.Applied - min(s.Heads.Applied, s.Heads.Final), Rate: m.rate.of(snap.Blocks)}
 	if s.Lag.Blocks > 0 {
-		s.Lag.Seconds = age(snap.State.LastTime, time.Now())
+		s.Lag.Seconds = age(snap.State.LastTime, m.in.Clock())
 	}
 	s.Lag.ETA = eta(s.Lag.Blocks, s.Lag.Rate)
 	if r := m.in.Pipeline.Replay(); r != nil {
@@ -230,11 +231,11 @@ func (m *monitor) sequencerStatus(w *waits) *rpc.Sequencer {
 // late reports whether a block is overdue. Once one was made it knows by the monotonic
 // clock; before, the chain may have a start time to wait for.
 func (m *monitor) late(p sequencer.ProducerStats) bool {
-	last := p.LastAt
+	last, now := p.LastAt, time.Now()
 	if last.IsZero() {
-		last = lastOf(m.started, m.in.Setup.Genesis.StartTime)
+		last = lastOf(m.started, now.Add(m.in.Setup.Genesis.StartTime.Sub(m.in.Clock())))
 	}
-	return late(m.in.Setup.Config.Sequencer, last, time.Now())
+	return late(m.in.Setup.Config.Sequencer, last, now)
 }
 
 func lastOf(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }

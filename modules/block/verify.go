@@ -13,6 +13,11 @@ const (
 	MaxFuture = 60 * time.Second
 )
 
+// Clock tells the time of the wall clock, which times of blocks and of DA headers are
+// compared with. It can be set at any time, forth and back: what measures how long
+// something takes uses time.Now and its monotonic reading.
+type Clock func() time.Time
+
 // MaxHeight is the highest height, and the latest time in nanoseconds, that a header
 // or data may have. What is decoded is within it, so that sums of heights do not
 // overflow, and times do not turn negative.

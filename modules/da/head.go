@@ -59,7 +59,7 @@ func (p *Pool) tell(e *endpoint, h Head, took time.Duration) (Head, error) {
 	p.rise(e, h, now)
 	e.lag = p.head - min(h.Height, p.head)
 	still := now.Sub(p.moved) > max(stillHeads*p.interval, probeLeast)
-	old := !h.Time.IsZero() && now.Sub(h.Time) > max(stillHeads*p.interval, oldHead)
+	old := !h.Time.IsZero() && p.wall().Sub(h.Time) > max(stillHeads*p.interval, oldHead)
 	if still || old || e.lag > lagSlack || took > slowRead {
 		p.doubt(e, reading, now)
 	}
@@ -75,8 +75,9 @@ func (p *Pool) tell(e *endpoint, h Head, took time.Duration) (Head, error) {
 func headSubject(e *endpoint) string { return e.name + " head" }
 
 // believe refuses a head that is farther from the one before than blocks can be
-// made in the time between: by the times of both headers or, where there are
-// none, by the clock here.
+// made in the time between: by the times of both headers and by the clock here,
+// whichever leaves more room. The wall clock bounds the former alone, as it may be set
+// back.
 func (p *Pool) believe(e *endpoint, h Head, now time.Time) error {
 	if p.sure.Height == 0 || h.Height <= p.sure.Height {
 		return nil
@@ -84,10 +85,10 @@ func (p *Pool) believe(e *endpoint, h Head, now time.Time) error {
 	span := now.Sub(p.sureAt)
 	if !h.Time.IsZero() && !p.sure.Time.IsZero() {
 		at := h.Time
-		if latest := now.Add(clockSlack); at.After(latest) {
+		if latest := p.wall().Add(clockSlack); at.After(latest) {
 			at = latest
 		}
-		span = max(at.Sub(p.sure.Time), 0)
+		span = max(span, at.Sub(p.sure.Time))
 	}
 	interval := leastInterval
 	if p.measured {
@@ -192,14 +193,14 @@ func BlockTimeOf(c Client, set time.Duration) time.Duration {
 // watchHead reports that the DA layer makes no blocks, or that it does again.
 func (p *Pool) watchHead(now time.Time) {
 	limit := max(stillTime, stalledHeads*p.interval)
-	old := !p.headTime.IsZero() && now.Sub(p.headTime) > limit
+	old := !p.headTime.IsZero() && p.wall().Sub(p.headTime) > limit
 	if p.head == 0 || now.Sub(p.moved) <= limit && (p.rose || !old) {
 		p.board.Clear(problems.DAHead, "")
 		return
 	}
 	since := now.Sub(p.moved)
 	if old {
-		since = now.Sub(p.headTime)
+		since = p.wall().Sub(p.headTime)
 	}
 	p.board.Report(problems.Problem{Kind: problems.DAHead, Reason: fmt.Sprintf(
 		"the DA layer makes no blocks: its newest is %d from %s ago, where one is expected every %s; nothing becomes final until it does, check the DA nodes in da.address",

@@ -31,6 +31,7 @@ type Pool struct {
 	wake    chan struct{} // Run is to look at all endpoints
 	board   *problems.Board
 	began   time.Time
+	wall    func() time.Time
 	calls   calls
 	answers []*allowance // of each endpoint, so that one that stalls takes no room of another
 
@@ -64,6 +65,8 @@ type Params struct {
 	Keeper Keeper
 	// Start is the DA height the node begins at.
 	Start uint64
+	// Now is the wall clock, which times of DA headers are compared with; nil is time.Now.
+	Now   func() time.Time
 	Board *problems.Board
 	Log   *zap.Logger
 	// Dial makes the client of an endpoint; nil makes a Celestia.
@@ -79,6 +82,9 @@ func NewPool(params Params) (*Pool, error) {
 	}
 	p := newPool(params.Log)
 	p.keeper, p.start, p.board = params.Keeper, params.Start, params.Board
+	if params.Now != nil {
+		p.wall = params.Now
+	}
 	for _, address := range cfg.Addresses {
 		u, err := url.Parse(address)
 		if err != nil {
@@ -117,7 +123,7 @@ func (p *Pool) dial(cfg Config) func(address string) (BatchClient, error) {
 func newPool(log *zap.Logger) *Pool {
 	now := time.Now()
 	return &Pool{
-		log: log, wake: make(chan struct{}, 1), switched: make(chan struct{}), chain: chain{meeting: make(chan struct{}, 1)}, interval: usualInterval, began: now, moved: now,
+		log: log, wall: time.Now, wake: make(chan struct{}, 1), switched: make(chan struct{}), chain: chain{meeting: make(chan struct{}, 1)}, interval: usualInterval, began: now, moved: now,
 	}
 }
 

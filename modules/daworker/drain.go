@@ -285,6 +285,15 @@ func heldIn[V any](from, to uint64, m map[uint64]V) []uint64 {
 	return out
 }
 
+// early returns the next header when the chain waits for its time to come.
+func (a *assembler) early() *block.SignedHeader {
+	is := a.pending.headers[a.nextHeight(a.p.Headers.Height())]
+	if len(is) == 0 || a.p.Refuted(is[0].header.Digest()) || !is[0].header.Time().After(a.p.Now().Add(block.MaxFuture)) {
+		return nil
+	}
+	return is[0].header
+}
+
 // waitingFor names the one thing the chain waits for here.
 func (a *assembler) waitingFor() string {
 	if m := a.missing; m != nil && m.Height() > a.p.Data.Height() {
@@ -298,8 +307,8 @@ func (a *assembler) waitingFor() string {
 		if a.p.Refuted(is[0].header.Digest()) {
 			return fmt.Sprintf("another header %d, the one seen at DA %d is refuted by execution", next, is[0].da)
 		}
-		if is[0].header.Time().After(a.p.Now().Add(block.MaxFuture)) {
-			return fmt.Sprintf("the time of header %d, %s", next, is[0].header.Time().Format(time.RFC3339))
+		if h := a.early(); h != nil {
+			return fmt.Sprintf("the time of header %d, %s", next, h.Time().Format(time.RFC3339))
 		}
 		return fmt.Sprintf("header %d, the one seen at DA %d does not follow header %d", next, is[0].da, next-1)
 	}

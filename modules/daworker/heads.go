@@ -13,12 +13,18 @@ import (
 // something of the proposer's was read above it.
 const lowPolls = 10
 
+// timeEvery is how often the head is asked for while a stream tells its height, to
+// know its time.
+const timeEvery = 30 * time.Second
+
 // heads is what the reader makes of the heads it is told of. A client believes heads
 // that can be (see da.Pool), so that a lie goes a little too far at most. A head below
 // what was read takes the scan back: what does not exist was not read, whatever was
 // answered.
 type heads struct {
 	head     da.Head   // the newest told
+	timed    da.Head   // the newest told with its time, which a stream does not tell
+	asked    time.Time // when it was asked for last
 	streamed uint64    // newest height taken from the stream
 	owned    uint64    // highest DA height at which something of the proposer's was read
 	recalled bool      // owned includes what earlier processes saw
@@ -30,12 +36,18 @@ func (r *reader) hear(height uint64, now time.Time) {
 	if height > r.head.Height {
 		r.head, r.lowSince = da.Head{Height: height}, time.Time{}
 		r.pollAt = now.Add(silentBlocks * r.p.Config.PollInterval)
+		if due := r.asked.Add(timeEvery); due.Before(r.pollAt) {
+			r.pollAt = due
+		}
 	}
 }
 
 // takeHead takes the answer to a poll.
 func (r *reader) takeHead(ctx context.Context, head da.Head) {
 	r.head = head
+	if !head.Time.IsZero() {
+		r.timed = head
+	}
 	r.denied(ctx)
 }
 

@@ -111,7 +111,7 @@ func (r *reader) disabled() {
 func (r *reader) publish() {
 	a := r.asm
 	s := Status{
-		Phase: r.phase, Head: r.head, Cursor: r.next, Scanned: r.scanned, Floor: r.told.Floor, LastOK: r.lastOK, LastRead: r.lastRead, LastErr: r.lastErr,
+		Phase: r.phase, Head: r.head, Timed: r.timed, Cursor: r.next, Scanned: r.scanned, Floor: r.told.Floor, LastOK: r.lastOK, LastRead: r.lastRead, LastErr: r.lastErr,
 		WaitingFor: a.waitingFor(), Streaming: r.watch.alive.Load(), Rate: r.rate.value(time.Now()), Stats: a.stats,
 		Pending: Pending{
 			Headers: a.nearHeaders(), Data: a.pending.items, Bytes: a.pending.bytes,

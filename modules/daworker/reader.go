@@ -151,7 +151,7 @@ func (r *reader) look(ctx context.Context) error {
 	defer span.End()
 	r.cause = span.Context()
 	r.asm.stats.Polls++
-	r.pollAt = now.Add(r.p.Config.PollInterval)
+	r.asked, r.pollAt = now, now.Add(r.p.Config.PollInterval)
 	head, err := r.p.Client.Head(ctx)
 	if err != nil {
 		r.asm.stats.Retries++

@@ -88,6 +88,17 @@ func (r *reader) judgeFinality(ctx context.Context) {
 	r.p.Problems.Report(problems.Problem{Kind: kind, Reason: reason})
 }
 
+// judgeClock reports a next header of the future, which is not taken before its time.
+func (r *reader) judgeClock() {
+	const subject = "headers on DA"
+	h := r.asm.early()
+	if h == nil {
+		r.p.Problems.Clear(problems.Clock, subject)
+		return
+	}
+	r.p.Problems.Report(problems.Early(subject, h.Height(), h.Time().String(), r.p.Now()))
+}
+
 // whyStanding says what is wrong, "" when nothing is.
 func (r *reader) whyStanding(l lack) (problems.Kind, string) {
 	stats := &r.asm.stats

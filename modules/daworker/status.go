@@ -22,6 +22,7 @@ const (
 // Status is a snapshot of what the worker knows.
 type Status struct {
 	Phase  Phase
+	Timed  da.Head // newest whose time is known, which a stream does not tell
 	Head   da.Head // newest DA height the endpoint told of; without a time when its stream did
 	Cursor uint64  // next DA height to read
 	// Scanned is the DA height below which everything was read and handed over. It

@@ -157,6 +157,7 @@ func (w *Worker) Run(parent context.Context) error {
 		}
 		r.settle(err)
 		r.judgeFinality(ctx)
+		r.judgeClock()
 		if !r.wait(ctx) {
 			return nil
 		}

@@ -3,13 +3,16 @@ package exchange
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tandem-node/tandem/modules/block"
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 // headerRules judges headers by signature and proposer.
@@ -19,6 +22,8 @@ type headerRules struct {
 	refuted   func(block.Hash) bool // never nil
 	now       func() time.Time
 	walls     walls
+	board     *problems.Board
+	early     atomic.Pointer[block.SignedHeader] // the last of the proposer that was of the future
 }
 
 func (r *headerRules) decode(b []byte) (*block.SignedHeader, error) {
@@ -54,7 +59,25 @@ func (r *headerRules) check(items []*block.SignedHeader, _ []*block.SignedHeader
 	if n, err := block.VerifySignatures(items[:good]); err != nil {
 		return n, err //nolint:wrapcheck // names the header and the rule
 	}
+	r.judgeClock(items, good, bad, now)
 	return good, bad
+}
+
+// judgeClock reports a header of the future that the proposer has signed: nothing is
+// taken from peers while the clock here is behind. It is over when a header as high
+// passes, or the time has come.
+func (r *headerRules) judgeClock(items []*block.SignedHeader, good int, bad error, now time.Time) {
+	const subject = "headers from peers"
+	if e := r.early.Load(); e != nil && (good > 0 && items[good-1].Height() >= e.Height() || !e.Time().After(now.Add(block.MaxFuture))) {
+		r.early.Store(nil)
+		r.board.Clear(problems.Clock, subject)
+	}
+	if !errors.Is(bad, block.ErrFutureTime) || r.proposer(items[good]) != nil || items[good].VerifySignature() != nil {
+		return
+	}
+	h := items[good]
+	r.early.Store(h)
+	r.board.Report(problems.Early(subject, h.Height(), h.Time().String(), now))
 }
 
 func (r *headerRules) basic(h *block.SignedHeader, now time.Time) error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
+	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
 // Network is the libp2p host and its pubsub. It is asked for them when Run
@@ -47,6 +48,8 @@ type HeaderParams struct {
 	Config  Config
 	Log     *zap.Logger
 	Tracer  *blocktrace.Tracer
+	// Problems hears of a clock that is behind the headers; nil hears nothing.
+	Problems *problems.Board
 	// Hinted hears of every header that came with a DA hint: where the peer says
 	// that it lies on DA. The header was checked, the hint cannot be. It must neither
 	// block nor call back; nil hears nothing.
@@ -92,7 +95,7 @@ func NewHeaders(p HeaderParams) *Exchange[*block.SignedHeader] {
 		if refuted == nil {
 			refuted = func(block.Hash) bool { return false }
 		}
-		return &headerRules{genesis: p.Genesis, proposers: p.Proposers, refuted: refuted, now: now}
+		return &headerRules{genesis: p.Genesis, proposers: p.Proposers, refuted: refuted, now: now, board: p.Problems}
 	})
 }
 

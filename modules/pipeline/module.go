@@ -1,8 +1,6 @@
 package pipeline
 
 import (
-	"time"
-
 	"go.uber.org/fx"
 	"go.uber.org/zap"
 
@@ -34,6 +32,7 @@ type deps struct {
 	Executor   Executor
 	Events     Events
 	Ahead      Ahead
+	Clock      block.Clock
 	Config     Config
 	Name       ExecutorName
 	Board      *problems.Board
@@ -44,7 +43,7 @@ type deps struct {
 func provide(d deps) *Pipeline {
 	p := New(Params{
 		Genesis: d.Genesis, Store: d.Store, Headers: d.Headers, Data: d.Data, Executor: d.Executor,
-		Events: d.Events, Ahead: d.Ahead, Now: time.Now, Config: d.Config,
+		Events: d.Events, Ahead: d.Ahead, Now: d.Clock, Config: d.Config,
 		ExecutorName: string(d.Name), Board: d.Board, Log: d.Log.Named("pipeline"), Tracer: d.Tracer,
 	})
 	d.Lifecycle.Append(fx.StartHook(p.Load))

@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/fx"
@@ -10,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/modules/pipeline"
 	"github.com/tandem-node/tandem/telemetry/blocktrace"
 	"github.com/tandem-node/tandem/telemetry/problems"
@@ -24,7 +26,7 @@ func TestModuleOpensAtStart(t *testing.T) {
 	w := newWorld(t, 2)
 	var p *pipeline.Pipeline
 	app := fxtest.New(t, pipeline.Module(),
-		fx.Supply(w.chain.Genesis, w.cfg, zap.NewNop(),
+		fx.Supply(w.chain.Genesis, w.cfg, zap.NewNop(), block.Clock(time.Now),
 			fx.Annotate(w.store, fx.As(new(pipeline.Store))),
 			fx.Annotate(headersOf{w.store}, fx.As(new(pipeline.Headers))),
 			fx.Annotate(dataOf{w.store}, fx.As(new(pipeline.Data))),

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tandem-node/tandem/modules/block"
 	"github.com/tandem-node/tandem/telemetry/problems"
 )
 
@@ -17,6 +18,8 @@ const (
 	// firstWord is how long a single header of DA counts: whether DA stands still or
 	// catches up shows with the next.
 	firstWord = time.Minute
+	// firstWait is for how long DA's first word is waited for.
+	firstWait = 20 * time.Second
 )
 
 // DATime is the newest header of the DA layer.
@@ -36,9 +39,10 @@ type steady struct {
 	da    func() DATime
 	board *problems.Board
 
-	base time.Time // wall clock, at the monotonic time mono
-	mono time.Time
-	seen sighting
+	begun time.Time // by the monotonic clock
+	base  time.Time // wall clock, at the monotonic time mono
+	mono  time.Time
+	seen  sighting
 }
 
 // sighting is DA's newest header and when it was seen, by the monotonic clock.
@@ -51,17 +55,28 @@ type sighting struct {
 }
 
 func newSteady(wall func() time.Time, da func() DATime, board *problems.Board) *steady {
+	c := &steady{wall: wall, since: time.Since, da: da, board: board}
 	if da == nil {
-		da = func() DATime { return DATime{} }
+		c.da = func() DATime { return DATime{} }
+	} else {
+		c.begun = time.Now()
 	}
-	return &steady{wall: wall, since: time.Since, da: da, board: board}
+	return c
 }
 
-// limited returns the time for a block: now, unless that is far ahead of DA's header
-// times. Whoever lies about those can make block times old, which followers take.
+// unheard reports whether DA's first word is still to be waited for: until then
+// nothing tells a clock that is ahead from a long time without blocks.
+func (c *steady) unheard() bool {
+	c.look()
+	return c.seen.Height == 0 && !c.begun.IsZero() && c.since(c.begun) < firstWait
+}
+
+// limited returns the time for a block: now, unless that is farther ahead of DA's
+// header times than followers take. Whoever lies about those can make block times old,
+// which followers take.
 func (c *steady) limited() time.Time {
 	t := c.now()
-	if e, known := c.estimate(); (known || c.since(c.seen.at) < firstWord && !c.seen.again) && t.Sub(e) > maxSkew {
+	if e, known := c.estimate(); (known || c.since(c.seen.at) < firstWord && !c.seen.again) && t.Sub(e) > block.MaxFuture {
 		return e
 	}
 	return t

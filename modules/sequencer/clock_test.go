@@ -139,6 +139,42 @@ func TestClockThatIsWrongFromTheStart(t *testing.T) {
 	}
 }
 
+// Nothing is signed by a clock that is ahead before DA has told the time, which takes a
+// moment after the start. Where DA does not answer, production goes on without it.
+func TestFirstBlockWaitsForDATime(t *testing.T) {
+	for name, answers := range map[string]bool{"DA answers late": true, "DA does not answer": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				clock, da := &wallClock{}, trueDA(0)
+				stop := run(t, w.process().onClock(clock, nil).Run)
+				after(5500 * time.Millisecond)
+				require.NoError(t, stop())
+				made := w.height()
+				after(2 * time.Minute)
+				if answers {
+					clock.set(12 * time.Hour)
+				}
+				start := time.Now()
+				run(t, w.process().onClock(clock, func() sequencer.DATime {
+					if !answers || time.Since(start) < 5*time.Second {
+						return sequencer.DATime{}
+					}
+					return da()
+				}).Run)
+				after(4 * time.Second)
+				require.Equal(t, made, w.height())
+				after(26 * time.Second)
+				require.Greater(t, w.height(), made+5)
+				for _, b := range w.made() {
+					require.False(t, b.Header.Time().After(time.Now()), "block %d is of the future", b.Height())
+				}
+				w.checkChain()
+			})
+		})
+	}
+}
+
 // A DA layer that lies about the time cannot put it into blocks of the future, nor
 // stop production.
 func TestDATimeThatLies(t *testing.T) {

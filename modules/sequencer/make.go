@@ -72,9 +72,18 @@ func (p *Producer) step(ctx context.Context) error {
 	return nil
 }
 
-// time waits while the block to be made would be too far in the future.
+// time waits while the block to be made would be too far in the future, and for DA to
+// tell the time where the first block of this process would be dated far after the
+// last one.
 func (p *Producer) time(ctx context.Context, st block.State) error {
 	const subject = "block time"
+	for p.held == nil && st.Started() && p.clock.unheard() && p.clock.now().Sub(st.LastTime) > block.MaxFuture {
+		p.waiting("DA to tell the time")
+		p.beat.Busy() // the wait ends by itself
+		if _, err := sleep(ctx, p.cfg.PollInterval, nil); err != nil {
+			return err
+		}
+	}
 	earliest := st.LastTime
 	if p.held != nil {
 		earliest = p.held.Header.Time()

@@ -53,6 +53,7 @@ type producerIn struct {
 	Forced      Forced
 	Problems    *problems.Board
 	DATime      func() DATime
+	Clock       block.Clock
 }
 
 type runIn struct {
@@ -77,7 +78,7 @@ func provideProducer(in producerIn) *Producer {
 	return NewProducer(ProducerParams{
 		Config: c.Config, Genesis: c.Genesis, Signer: c.Signer, Chain: c.Chain, Store: c.Store,
 		Headers: c.Headers, Data: c.Data, Executor: in.Executor, Broadcaster: in.Broadcaster,
-		Elsewhere: in.Elsewhere, Posted: in.Submitter, Room: in.Submitter.Largest, Forced: in.Forced, Problems: in.Problems, DATime: in.DATime,
+		Elsewhere: in.Elsewhere, Posted: in.Submitter, Room: in.Submitter.Largest, Forced: in.Forced, Problems: in.Problems, DATime: in.DATime, Now: in.Clock,
 		Log: c.Log.Named("sequencer"), Tracer: c.Tracer,
 	})
 }

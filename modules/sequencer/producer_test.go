@@ -368,7 +368,7 @@ func TestModule(t *testing.T) {
 	p := w.process()
 	var producer *sequencer.Producer
 	app := fxtest.New(t,
-		fx.Supply(w.cfg, w.genesis, spaces, p.log, p.problems),
+		fx.Supply(w.cfg, w.genesis, spaces, p.log, p.problems, block.Clock(time.Now)),
 		fx.Provide(
 			func() *blocktrace.Tracer { return nil },
 			func() func() sequencer.DATime { return func() sequencer.DATime { return sequencer.DATime{} } },

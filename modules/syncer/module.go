@@ -29,6 +29,7 @@ type common struct {
 	Sink     Sink
 	Notifier *notifier.Notifier
 	Config   Config
+	Clock    block.Clock
 	Log      *zap.Logger
 	Tracer   *blocktrace.Tracer
 	Stages   *stages.Recorder
@@ -37,7 +38,7 @@ type common struct {
 
 func (c common) params() Params {
 	return Params{
-		Headers: c.Headers, Sink: c.Sink, Notifier: c.Notifier, Config: c.Config,
+		Headers: c.Headers, Sink: c.Sink, Notifier: c.Notifier, Config: c.Config, Now: c.Clock,
 		Log: c.Log.Named("syncer"), Tracer: c.Tracer, Stages: c.Stages, Problems: c.Problems,
 	}
 }

@@ -22,7 +22,7 @@ func TestModulesRunFromStartToStop(t *testing.T) {
 			r := newRig(t)
 			r.sink.applied = make(chan uint64, 10)
 			r.fill(2)
-			app := fx.New(fx.NopLogger, notifier.Module(), module, fx.Supply(zap.NewNop(), syncer.Default()), fx.Provide(
+			app := fx.New(fx.NopLogger, notifier.Module(), module, fx.Supply(zap.NewNop(), syncer.Default(), block.Clock(time.Now)), fx.Provide(
 				func() syncer.Source[*block.SignedHeader] { return r.headers },
 				func() syncer.Source[*block.Data] { return r.data },
 				func() syncer.Sink { return r.sink },

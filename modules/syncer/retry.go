@@ -3,7 +3,6 @@ package syncer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -97,15 +96,9 @@ func (s *Syncer) early(err error) {
 		s.board.Clear(problems.Clock, problemSubject)
 		return
 	}
-	why := err.Error()
 	if v, ok := errors.AsType[*block.Violation](err); ok {
-		why = fmt.Sprintf("block %d is dated %s", v.Height, v.Got)
+		s.board.Report(problems.Early(problemSubject, v.Height, v.Got, s.now()))
 	}
-	s.board.Report(problems.Problem{
-		Kind: problems.Clock, Subject: problemSubject, Unready: true,
-		Reason: fmt.Sprintf("%s and the clock of this machine says %s: the node waits until then; when the clock is behind, "+
-			"synchronise it (timedatectl set-ntp true)", why, time.Now().UTC().Format(time.RFC3339)),
-	})
 }
 
 // healthy ends a row of failures, and of refusals.

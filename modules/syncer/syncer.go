@@ -48,6 +48,7 @@ type Params struct {
 	Stages   *stages.Recorder   // nil where nothing is measured
 	Problems *problems.Board    // nil where nobody asks
 	Hold     Hold               // nil where nothing holds
+	Now      func() time.Time   // wall clock, for messages; nil: time.Now
 }
 
 // Hold returns why no block may be applied now, nil while blocks may be.
@@ -65,6 +66,7 @@ type Syncer struct {
 	stages  *stages.Recorder
 	board   *problems.Board
 	hold    Hold
+	now     func() time.Time
 
 	// Of Run's goroutine.
 	inbox inbox
@@ -81,11 +83,14 @@ type Syncer struct {
 
 // New returns a syncer that does nothing until Run.
 func New(p Params) *Syncer {
+	if p.Now == nil {
+		p.Now = time.Now
+	}
 	if p.Hold == nil {
 		p.Hold = func() error { return nil }
 	}
 	return &Syncer{
-		hold:    p.Hold,
+		hold: p.Hold, now: p.Now,
 		headers: p.Headers, data: p.Data, sink: p.Sink, events: p.Notifier, cfg: p.Config, log: p.Log,
 		tracer: p.Tracer, stages: p.Stages, board: p.Problems, retry: retry{least: p.Config.RetryMin, most: p.Config.RetryMax},
 	}

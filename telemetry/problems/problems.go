@@ -8,6 +8,7 @@
 package problems
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -70,6 +71,14 @@ type Problem struct {
 	Since time.Time
 	// Unready says that others must not rely on this node while it lasts.
 	Unready bool
+}
+
+// Early is the problem of a block that is dated in the future of this machine's wall
+// clock, which says now. The subject is the part that waits for it.
+func Early(subject string, height uint64, dated string, now time.Time) Problem {
+	return Problem{Kind: Clock, Subject: subject, Unready: true, Reason: fmt.Sprintf(
+		"block %d is dated %s and the clock of this machine says %s: the node waits until then; when the clock is behind, synchronise it (timedatectl set-ntp true)",
+		height, dated, now.UTC().Format(time.RFC3339))}
 }
 
 // Board is the list of current problems. All methods may be called from many

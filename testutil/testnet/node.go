@@ -37,6 +37,7 @@ type Node struct {
 	copies  int
 	boots   int // of the machine, when its power is cut
 	da      *daLink
+	clock   clock
 	app     *fx.App
 	port    *port
 	signer  *recordedSigner
@@ -205,6 +206,7 @@ func (x *Node) Start(opts ...NodeOption) {
 	x.app = fx.New(
 		app.Node(setup, append(x.inner(s), s.inner...)...),
 		fx.Replace(x.port.options()),
+		x.clock.option(),
 		fx.Options(s.outer...),
 	)
 	require.NoError(t, x.app.Err(), x.Name())

@@ -51,6 +51,9 @@ var troubles = []trouble{
 	{"DA loses submissions", 1, func(s *schedule, _ *testnet.Node) bool { return s.lie(s.seq, testnet.Lie{Lose: true}) }},
 	{"DA wiped", 1, func(s *schedule, x *testnet.Node) bool { return s.lie(x, testnet.Lie{Wiped: true}) }},
 	{"DA honest again", 2, (*schedule).honest},
+	{"clock set while a node runs", 2, (*schedule).setClock},
+	{"clock set while a node is down", 2, (*schedule).setClockDown},
+	{"clock right again", 2, func(s *schedule, x *testnet.Node) bool { return s.rightClock(x) }},
 }
 
 // tally counts what happened in all schedules of a run.
@@ -178,6 +181,37 @@ func (s *schedule) honest(*testnet.Node) bool {
 		x.LieDA(testnet.Lie{})
 	}
 	return true
+}
+
+// setClock sets the wall clock of a node that runs wrong, forth or back, by seconds to
+// hours.
+func (s *schedule) setClock(x *testnet.Node) bool {
+	if !x.Running() || x.Dead() {
+		return false
+	}
+	s.wrongClock(x)
+	return true
+}
+
+func (s *schedule) wrongClock(x *testnet.Node) {
+	most := []time.Duration{10 * time.Second, 5 * time.Minute, 24 * time.Hour}[s.rand.IntN(3)]
+	wrong := time.Duration(s.rand.Int64N(int64(2*most))) - most
+	s.say("that of %s, by %s", x.Name(), wrong)
+	x.SetClock(wrong)
+}
+
+// setClockDown starts a node on a clock that was set wrong while it was down.
+func (s *schedule) setClockDown(x *testnet.Node) bool {
+	s.down(x, s.rand.IntN(2) == 0)
+	s.wrongClock(x)
+	return s.up(x)
+}
+
+// rightClock reports whether the clock was wrong.
+func (s *schedule) rightClock(x *testnet.Node) bool {
+	wrong := x.ClockError() != 0
+	x.SetClock(0)
+	return wrong
 }
 
 // copyHome keeps a copy of a home, in half of the cases the sequencer's.
