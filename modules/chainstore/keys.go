@@ -28,7 +28,6 @@ const (
 	markData     = "data"
 	markGenesis  = "genesis"
 	markPending  = "pending"
-	markSync     = "sync" // never there
 	markProgress = "progress"
 	markRevert   = "revert"
 	markSweep    = "sweep"

@@ -30,9 +30,7 @@ func (s *Store) SavePending(ctx context.Context, b block.Block, queue block.Queu
 
 // Sync returns once all that was written before is on the disk.
 func (s *Store) Sync(context.Context) error {
-	var b leveldb.Batch
-	b.Delete(keyNamed(nsMark, markSync)) // the disk is waited for with a record only
-	if err := s.db.Write(&b, true); err != nil {
+	if err := s.db.Sync(); err != nil {
 		return fmt.Errorf("sync: %w", err)
 	}
 	return nil

@@ -7,13 +7,12 @@ import (
 	"github.com/syndtr/goleveldb/leveldb"
 )
 
-// claim says that a journal was synced up to an offset. The first write behind a
-// sync is preceded by a record that says so, in the journal itself. After a power
-// cut it tells a hole in what was never synced, which is cut off, from damage to
-// what was: a record that is found behind the hole and claims more than what lies
-// before it.
+// claim says that a journal was synced up to an offset, where a record ends. The
+// first write behind a sync says so, in the journal itself. After a power cut that
+// tells a hole in what was never synced, which is cut off, from damage to what was:
+// a record that is found behind the hole and claims more than what lies before it.
 //
-// The record deletes a key that nobody has, so that no read ever sees it.
+// It is the deletion of a key that nobody has, so that no read ever sees it.
 type claim struct {
 	journal int64
 	synced  int64
@@ -24,13 +23,12 @@ const (
 	claimSize   = len(claimPrefix) + 2*8
 )
 
-func (c claim) batch() *leveldb.Batch {
+// stage adds the claim to a batch.
+func (c claim) stage(b *leveldb.Batch) {
 	key := append(make([]byte, 0, claimSize), claimPrefix...)
 	key = binary.BigEndian.AppendUint64(key, uint64(c.journal)) //nolint:gosec // not negative
 	key = binary.BigEndian.AppendUint64(key, uint64(c.synced))  //nolint:gosec // not negative
-	b := leveldb.MakeBatch(claimSize + 2*binary.MaxVarintLen16)
 	b.Delete(key)
-	return b
 }
 
 // claimed returns the highest claim about a journal in one of its records, 0 when

@@ -171,22 +171,43 @@ func (db *DB) Has(key []byte) (bool, error) {
 // Write applies a batch as a whole or not at all. With sync it has reached the
 // disk when Write returns, and so has everything written before. Batches of
 // concurrent callers share an fsync. After a write has failed all later ones do,
-// until the database is opened again: what its files hold is not known.
+// until the database is opened again: what its files hold is not known. It may add
+// a change of its own to the batch, see claim.
 func (db *DB) Write(b *Batch, sync bool) error {
 	l, stor := db.open.Load(), db.stor.Load()
 	if l == nil || stor == nil {
 		return ErrClosed
 	}
 	if cause := stor.failure(); cause != nil {
-		return fmt.Errorf("database %s refuses writes until it is opened again, after: %w", db.name(), cause)
+		return db.refused(cause)
 	}
-	err := stor.writeClaim(l)
-	if err == nil {
-		err = l.Write(&b.batch, &opt.WriteOptions{Sync: sync})
+	stor.begin(b)
+	err := l.Write(&b.batch, &opt.WriteOptions{Sync: sync})
+	stor.end(err == nil)
+	return db.wrote(stor, err)
+}
+
+// Sync returns once all writes that have returned are on the disk. Unlike a synced
+// write it adds nothing to the journal, and other writes do not wait for it.
+func (db *DB) Sync() error {
+	stor := db.stor.Load()
+	if stor == nil {
+		return ErrClosed
 	}
+	if cause := stor.failure(); cause != nil {
+		return db.refused(cause)
+	}
+	return db.wrote(stor, stor.sync())
+}
+
+func (db *DB) refused(cause error) error {
+	return fmt.Errorf("database %s refuses writes until it is opened again, after: %w", db.name(), cause)
+}
+
+// wrote makes a failure of a write known, and returns it.
+func (db *DB) wrote(stor *syncedStorage, err error) error {
 	switch {
 	case err == nil:
-		stor.written.Add(1)
 		return nil
 	case errors.Is(err, leveldb.ErrClosed):
 		return ErrClosed
@@ -200,7 +221,7 @@ func (db *DB) Write(b *Batch, sync bool) error {
 // Written returns how many writes have returned since the database was opened.
 func (db *DB) Written() uint64 {
 	if stor := db.stor.Load(); stor != nil {
-		return stor.written.Load()
+		return stor.count(&stor.written)
 	}
 	return 0
 }
@@ -209,7 +230,7 @@ func (db *DB) Written() uint64 {
 // ones. It lags behind for synced writes, which know better.
 func (db *DB) Durable() uint64 {
 	if stor := db.stor.Load(); stor != nil {
-		return stor.durable.Load()
+		return stor.count(&stor.durable)
 	}
 	return 0
 }

@@ -8,11 +8,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/syndtr/goleveldb/leveldb/storage"
 
@@ -44,6 +46,12 @@ func (n *numbered) write() error {
 	}
 	n.last++
 	if sync {
+		n.synced = n.last
+	}
+	if n.rand.IntN(8) == 0 {
+		if err := n.db.Sync(); err != nil {
+			return err
+		}
 		n.synced = n.last
 	}
 	return nil
@@ -118,6 +126,7 @@ type stuckDisk struct {
 
 	mu      sync.Mutex
 	armed   bool
+	held    chan struct{} // closed when it is held back
 	release chan struct{}
 }
 
@@ -140,6 +149,7 @@ func (w *stuckWriter) Sync() error {
 	w.s.armed = false
 	w.s.mu.Unlock()
 	if armed {
+		close(w.s.held)
 		<-w.s.release
 		return errSync
 	}
@@ -150,7 +160,7 @@ func (w *stuckWriter) Sync() error {
 // it would stand behind something in the journal that is not known to be there.
 func TestNothingIsWrittenBehindAFailedSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &stuckDisk{Storage: storage.NewMemStorage(), release: make(chan struct{})}
+		s := &stuckDisk{Storage: storage.NewMemStorage(), release: make(chan struct{}), held: make(chan struct{})}
 		db := leveldb.NewOn(s, small())
 		require.NoError(t, db.Open())
 		s.mu.Lock()
@@ -176,10 +186,185 @@ func TestNothingIsWrittenBehindAFailedSync(t *testing.T) {
 	})
 }
 
+// A sync that waits while another one fails fails as well: the disk says only once
+// that something is lost.
+func TestSyncBesideAFailedOne(t *testing.T) {
+	s := &stuckDisk{Storage: storage.NewMemStorage(), release: make(chan struct{}), held: make(chan struct{})}
+	db := leveldb.NewOn(s, small())
+	require.NoError(t, db.Open())
+	put(t, db, "a", "1")
+	s.mu.Lock()
+	s.armed = true
+	s.mu.Unlock()
+	const syncs = 50
+	failed, begun := make(chan error, syncs), make(chan struct{}, syncs)
+	sync := func() {
+		begun <- struct{}{}
+		failed <- db.Sync()
+	}
+	go sync()
+	<-s.held
+	for range syncs - 1 {
+		go sync()
+	}
+	for range syncs {
+		<-begun
+	}
+	for range 1000 {
+		put(t, db, "b", "writes do not wait")
+	}
+	close(s.release)
+	for range syncs {
+		require.ErrorIs(t, <-failed, errSync)
+	}
+	var b leveldb.Batch
+	require.ErrorIs(t, db.Write(&b, false), errSync)
+	require.NoError(t, db.Close())
+}
+
+// Syncs go on while the journal is left for the next one.
+func TestSyncBesideANewJournal(t *testing.T) {
+	cfg := config(t)
+	cfg.WriteBufferBytes = 16 << 10
+	db := opened(t, leveldb.New(cfg))
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					if !assert.NoError(t, db.Sync()) {
+						return
+					}
+				}
+			}
+		})
+	}
+	for n := range 300 {
+		put(t, db, strconv.Itoa(n), string(make([]byte, 6000)))
+	}
+	close(stop)
+	wg.Wait()
+	require.NoError(t, db.Sync())
+	require.Equal(t, db.Written(), db.Durable())
+}
+
+// halfDisk holds the second half of a journal's record back that crosses two blocks.
+type halfDisk struct {
+	storage.Storage
+
+	held, release chan struct{}
+}
+
+func (s *halfDisk) Create(fd storage.FileDesc) (storage.Writer, error) {
+	w, err := s.Storage.Create(fd)
+	if fd.Type != storage.TypeJournal {
+		return w, err
+	}
+	return &halfWriter{Writer: w, s: s}, err
+}
+
+type halfWriter struct {
+	storage.Writer
+
+	s       *halfDisk
+	written int
+}
+
+func (w *halfWriter) Write(p []byte) (int, error) {
+	const block = 32 << 10
+	if w.written == block {
+		close(w.s.held)
+		<-w.s.release
+	}
+	w.written += len(p)
+	return w.Writer.Write(p)
+}
+
+// A sync while a record is half written does not claim that half: when a power cut
+// takes the record away, and leaves a later one, that is no damage.
+func TestSyncBesideHalfARecord(t *testing.T) {
+	cfg := config(t)
+	require.NoError(t, os.MkdirAll(cfg.Path, 0o750))
+	files, err := storage.OpenFile(cfg.Path, false)
+	require.NoError(t, err)
+	s := &halfDisk{Storage: files, held: make(chan struct{}), release: make(chan struct{})}
+	db := leveldb.NewOn(s, cfg)
+	require.NoError(t, db.Open())
+	put(t, db, "first", "1")
+	wrote := make(chan error)
+	go func() {
+		var b leveldb.Batch
+		b.Put([]byte("across"), make([]byte, 40<<10))
+		wrote <- db.Write(&b, false)
+	}()
+	<-s.held
+	require.NoError(t, db.Sync())
+	close(s.release)
+	require.NoError(t, <-wrote)
+	put(t, db, "later", "1")
+	cut := copied(t, cfg)
+	require.NoError(t, db.Close())
+	require.NoError(t, files.Close())
+	zeroPage(t, file(t, cut, "*.log"), 8)
+	again := opened(t, leveldb.New(cut))
+	for key, want := range map[string]bool{"first": true, "across": false, "later": false} {
+		has, err := again.Has([]byte(key))
+		require.NoError(t, err)
+		require.Equal(t, want, has, key)
+	}
+}
+
+// After a power cut during writes and syncs of several goroutines nothing is taken
+// for damage, and what was synced is there.
+func TestPowerCutBesideASync(t *testing.T) {
+	for seed := range uint64(60) {
+		disk := powerdisk.New(seed, powerdisk.Torn)
+		db := leveldb.New(small(), leveldb.OnDisk(disk))
+		require.NoError(t, db.Open())
+		disk.CutAfter(50 + int(seed)*7)
+		var synced [3]int
+		var wg sync.WaitGroup
+		for i := range synced {
+			wg.Go(func() {
+				for n := 1; ; n++ {
+					var b leveldb.Batch
+					b.Put([]byte{byte(i)}, binary.BigEndian.AppendUint64(nil, uint64(n)))
+					b.Put([]byte{byte(i), 1}, make([]byte, 100*i))
+					if db.Write(&b, n%5 == i) != nil {
+						return
+					}
+					if n%5 != i && (n%3 != 0 || db.Sync() != nil) {
+						continue
+					}
+					synced[i] = n
+				}
+			})
+		}
+		wg.Wait()
+		_ = db.Close()
+		disk.Restart()
+		require.NoError(t, db.Open(), "seed %d", seed)
+		for i, want := range synced {
+			if want == 0 {
+				continue
+			}
+			v, err := db.Get([]byte{byte(i)})
+			require.NoError(t, err)
+			require.GreaterOrEqual(t, binary.BigEndian.Uint64(v), uint64(want), "seed %d", seed)
+		}
+		require.NoError(t, db.Close())
+	}
+}
+
 // A hole in what was not synced, with whole records behind it, is cut off. The same
 // hole in what was synced is damage.
 func TestHoleBehindTheLastSync(t *testing.T) {
-	for _, synced := range []bool{false, true} {
+	const never, each, apart = 0, 1, 2 // the writes that are synced; apart: by Sync
+	for _, synced := range []int{never, each, apart} {
 		for hole := range 4 { // pages of the journal; the first record is in the first one
 			cfg := config(t)
 			db := leveldb.New(cfg)
@@ -188,12 +373,15 @@ func TestHoleBehindTheLastSync(t *testing.T) {
 			for i := range 20 {
 				var b leveldb.Batch
 				b.Put(fmt.Appendf(nil, "k%02d", i), make([]byte, 1500))
-				require.NoError(t, db.Write(&b, synced))
+				require.NoError(t, db.Write(&b, synced == each))
+				if synced == apart {
+					require.NoError(t, db.Sync())
+				}
 			}
 			killed := copied(t, cfg)
 			require.NoError(t, db.Close())
 			zeroPage(t, file(t, killed, "*.log"), hole)
-			if synced {
+			if synced != never {
 				damaged(t, killed)
 				continue
 			}

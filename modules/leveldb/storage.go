@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/syndtr/goleveldb/leveldb"
 	lerrors "github.com/syndtr/goleveldb/leveldb/errors"
 	"github.com/syndtr/goleveldb/leveldb/storage"
 )
@@ -27,12 +26,15 @@ import (
 type syncedStorage struct {
 	storage.Storage
 
-	claim   atomic.Pointer[claim] // the newest that is not written down; nil when none
-	written atomic.Uint64         // writes that have returned
-	durable atomic.Uint64         // so many of them have reached the disk
-
-	mu     sync.Mutex
-	failed error // the first failure
+	mu      sync.Mutex
+	failed  error         // the first failure
+	journal *syncedWriter // that takes writes now
+	writes  int           // under way
+	rest    claim         // where the journal ended when none was
+	written uint64        // writes that have returned
+	durable uint64        // so many of them have reached the disk
+	synced  claim         // the newest
+	owed    bool          // it is not written down
 }
 
 // Create implements storage.Storage.
@@ -45,7 +47,13 @@ func (s *syncedStorage) Create(fd storage.FileDesc) (storage.Writer, error) {
 	if err != nil {
 		return nil, err //nolint:wrapcheck // goleveldb looks at it
 	}
-	return &syncedWriter{Writer: w, s: s, fd: fd, critical: critical}, nil
+	out := &syncedWriter{Writer: w, s: s, fd: fd, critical: critical}
+	if fd.Type == storage.TypeJournal {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.journal = out
+	}
+	return out, nil
 }
 
 // GetMeta implements storage.Storage. A database that has neither journals nor
@@ -87,12 +95,54 @@ func (s *syncedStorage) fail(err error) {
 	}
 }
 
-// writeClaim writes down what the last sync has reached, once.
-func (s *syncedStorage) writeClaim(l *leveldb.DB) error {
-	if c := s.claim.Swap(nil); c != nil {
-		return l.Write(c.batch(), nil) //nolint:wrapcheck // the caller names the database
+// begin is called before a batch is written. It adds what the last sync has
+// reached, once.
+func (s *syncedStorage) begin(b *Batch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes++
+	if s.owed {
+		s.owed = false
+		s.synced.stage(&b.batch)
 	}
-	return nil
+}
+
+// end is called after a write, whether it succeeded or not.
+func (s *syncedStorage) end(written bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes--
+	if written {
+		s.written++
+	}
+	if s.writes == 0 {
+		s.rest = claim{journal: s.journal.fd.Num, synced: s.journal.written.Load()}
+	}
+}
+
+// sync syncs the journal while goleveldb may write to it. How far it was written is
+// known only of a moment without writes: anything later may be half a record.
+func (s *syncedStorage) sync() error {
+	s.mu.Lock()
+	journal, reached, written := s.journal, s.rest, s.written
+	s.mu.Unlock()
+	return journal.reach(reached, written)
+}
+
+// reached notes what a sync has reached, unless another one has reached more.
+func (s *syncedStorage) reached(c claim, written uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.durable = max(s.durable, written)
+	if c.journal > s.synced.journal || c.journal == s.synced.journal && c.synced > s.synced.synced {
+		s.synced, s.owed = c, true
+	}
+}
+
+func (s *syncedStorage) count(n *uint64) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return *n
 }
 
 // writable reports whether files can be made.
@@ -105,15 +155,19 @@ func (s *syncedStorage) writable() bool {
 	return err == nil && errors.Join(w.Close(), s.Remove(probe)) == nil
 }
 
-// syncedWriter is one file. goleveldb does not call it concurrently.
+// syncedWriter is one file. goleveldb does not call it concurrently; DB.Sync syncs
+// a journal beside it.
 type syncedWriter struct {
 	storage.Writer
 
 	s        *syncedStorage
 	fd       storage.FileDesc
 	critical bool
-	entered  bool // its entry in the directory is durable
-	written  int64
+	written  atomic.Int64
+
+	mu      sync.Mutex // held by a sync
+	entered bool       // its entry in the directory is durable
+	closed  bool       // which syncs it
 }
 
 // Write implements io.Writer.
@@ -122,16 +176,27 @@ func (w *syncedWriter) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := w.Writer.Write(p)
-	w.written += int64(n)
+	w.written.Add(int64(n))
 	return n, w.note(err)
 }
 
 // Sync implements storage.Syncer.
 func (w *syncedWriter) Sync() error {
-	if err := w.refuse(); err != nil {
+	written := w.s.count(&w.s.written) // all of them are in this journal or in older ones
+	return w.reach(claim{journal: w.fd.Num, synced: w.written.Load()}, written)
+}
+
+// reach syncs the file, which was written up to c with the first writes of its
+// database in it or in older journals.
+func (w *syncedWriter) reach(c claim, written uint64) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.refuse(); err != nil { // a sync that succeeds behind a failed one says nothing
 		return err
 	}
-	written := w.s.written.Load() // all of them are in this journal or in older ones
+	if w.closed {
+		return nil
+	}
 	if err := w.Writer.Sync(); err != nil {
 		return w.note(err)
 	}
@@ -142,8 +207,7 @@ func (w *syncedWriter) Sync() error {
 		w.entered = true
 	}
 	if w.fd.Type == storage.TypeJournal {
-		w.s.durable.Store(written)
-		w.s.claim.Store(&claim{journal: w.fd.Num, synced: w.written})
+		w.s.reached(c, written)
 	}
 	return nil
 }
@@ -154,7 +218,11 @@ func (w *syncedWriter) Close() error {
 	if w.fd.Type != storage.TypeJournal {
 		return w.Writer.Close() //nolint:wrapcheck // goleveldb looks at it
 	}
-	return errors.Join(w.Sync(), w.Writer.Close())
+	err := w.Sync()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	return errors.Join(err, w.Writer.Close())
 }
 
 func (w *syncedWriter) refuse() error {
