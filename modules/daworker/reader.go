@@ -328,6 +328,7 @@ func (r *reader) retry(ctx context.Context, height uint64, err error) error {
 		return nil // nothing waits for it yet
 	}
 	r.failing(err)
+	r.judgeFinality(ctx) // the round does not end while a height fails
 	r.publish()
 	if err := r.flush(ctx); err != nil {
 		return err

@@ -2,6 +2,7 @@ package daworker
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -166,6 +167,34 @@ func TestStandingFinalIsAProblem(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A node that cannot read a DA height tries again within one round, and says all the
+// same that final stands.
+func TestStandingFinalIsAProblemWhileReadsFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv()
+		e.params.Marks, e.params.Problems = e.marks(), problems.New()
+		_, stop := e.run(t)
+		for i, b := range e.chain.Blocks(60, 1) {
+			if i == 10 {
+				e.da.set(func() { e.da.fail = func(uint64) error { return errors.New("index is broken") } })
+			}
+			require.NoError(t, e.headers.put(b.Header))
+			require.NoError(t, e.data.put(b.Data))
+			e.da.put(uint64(i+1), e.header(b), e.body(b))
+			time.Sleep(6 * time.Second)
+		}
+		list := e.params.Problems.List()
+		require.Len(t, list, 1)
+		require.Equal(t, problems.Finality, list[0].Kind)
+		require.Contains(t, list[0].Reason, "DA is not read: ")
+		require.Contains(t, list[0].Reason, "index is broken")
+		e.da.set(func() { e.da.fail = nil })
+		time.Sleep(10 * time.Minute)
+		require.Empty(t, e.params.Problems.List())
+		require.NoError(t, stop())
+	})
 }
 
 // What looks like the chain and is by another proposer is the mark of a wrong genesis file.

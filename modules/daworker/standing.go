@@ -61,7 +61,7 @@ func (r *reader) lacking(ctx context.Context) (lack, error) {
 }
 
 // judgeFinality reports when final stands, and when DA holds nothing of this chain.
-// It is called after every round.
+// It is called after every round, and within one whenever the height that is next fails.
 func (r *reader) judgeFinality(ctx context.Context) {
 	l, err := r.lacking(ctx)
 	if err != nil {

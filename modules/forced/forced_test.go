@@ -288,29 +288,31 @@ func TestTakerRestart(t *testing.T) {
 func TestForcedAgainIsTakenOnce(t *testing.T) {
 	for name, copies := range map[string][]uint64{"one DA height": {2, 2}, "two DA heights": {2, 4}, "all of them": {1, 2, 2, 3, 4, 5}} {
 		for _, restart := range []string{"never", "with the checkpoint", "without"} {
-			t.Run(name+", restart "+restart, func(t *testing.T) {
-				w := newWorld(t)
-				w.force(1, "first")
-				for _, height := range copies {
-					w.force(height, "again")
-				}
-				w.force(5, "last")
-				w.block(0, 1)
-				var taker *Taker
-				var got []string
-				for w.head = 4; w.head < 3*epoch; w.head++ {
-					if restart == "without" {
-						clear(w.meta)
+			for _, most := range []int{1, 100} { // one a block, or all in one
+				t.Run(fmt.Sprintf("%s, restart %s, %d bytes a block", name, restart, most), func(t *testing.T) {
+					w := newWorld(t)
+					w.force(1, "first")
+					for _, height := range copies {
+						w.force(height, "again")
 					}
-					if taker == nil || restart != "never" {
-						taker = w.taker()
+					w.force(5, "last")
+					w.block(0, 1)
+					var taker *Taker
+					var got []string
+					for w.head = 4; w.head < 3*epoch; w.head++ {
+						if restart == "without" {
+							clear(w.meta)
+						}
+						if taker == nil || restart != "never" {
+							taker = w.taker()
+						}
+						w.round(taker)
+						got = append(got, w.produce(taker, most)...)
 					}
-					w.round(taker)
-					got = append(got, w.produce(taker, 1)...) // one a block
-				}
-				require.Equal(t, []string{"first", "again", "last"}, got)
-				require.Zero(t, taker.Stats().Waiting)
-			})
+					require.Equal(t, []string{"first", "again", "last"}, got)
+					require.Zero(t, taker.Stats().Waiting)
+				})
+			}
 		}
 	}
 }
