@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"runtime"
 	"runtime/debug"
@@ -74,10 +75,14 @@ func TestWorstAnswersTakeNoMoreThanTheirBound(t *testing.T) {
 				"head":  func() error { _, err := c.Head(t.Context()); return err },
 				"post":  func() error { _, err := c.Submit(t.Context(), NamespaceOf("a"), [][]byte{{1}}); return err },
 			} {
+				const most = length * 3 / 2
 				var err error
-				took := peak(func() { err = call() })
-				require.Error(t, err, what)
-				require.Less(t, took, uint64(length*3/2), what)
+				took := uint64(math.MaxUint64)
+				for try := 0; try < 5 && took >= most; try++ { // on a busy machine garbage lies longer
+					took = min(took, peak(func() { err = call() }))
+					require.Error(t, err, what)
+				}
+				require.Less(t, took, uint64(most), what)
 				require.Zero(t, c.answers.used())
 				require.Less(t, len(err.Error()), 4<<10)
 			}
