@@ -3,6 +3,7 @@ package testnet_test
 import (
 	"context"
 	"crypto/ed25519"
+	"math"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -56,6 +57,31 @@ func (s *schedule) attackPeers() bool {
 	s.rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	for _, f := range all {
 		require.NoError(s.t, s.peer.Publish(s.t.Context(), f))
+	}
+	return true
+}
+
+// claim makes forged heads far up known: as gossip, as the answer to every request, and
+// as blobs of a stranger.
+func (s *schedule) claim() bool {
+	s.n.Dial(s.peer)
+	like := s.peer.Header()
+	if like == nil {
+		return false
+	}
+	heights := []uint64{like.Height() + 1000, 1 << 40, 1 << 60, 1<<63 - 1, 1 << 63, math.MaxUint64}
+	far := heights[s.rand.IntN(len(heights))]
+	all := s.forger.Heads(like, far, time.Now())
+	answer := all[s.rand.IntN(len(all))]
+	s.say("heads at %d are claimed, asked for: %q", far, answer.Name)
+	s.peer.Serve(block.KindHeader, func(uint64, uint64) [][]byte { return [][]byte{answer.Bytes} })
+	for _, f := range append(all, s.forger.Data(far, time.Now(), 1<<10)...) {
+		require.NoError(s.t, s.peer.Publish(s.t.Context(), f))
+	}
+	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
+	defer cancel()
+	if err := s.poster.Post(ctx, s.forger.Blobs(like, nil, far, time.Now())...); err != nil {
+		s.say("they do not land on DA: %v", err)
 	}
 	return true
 }
@@ -136,7 +162,7 @@ func (s *schedule) checkBytes() {
 		p, h := x.Worker.Status().Pending, x.HeaderExchange.Status()
 		require.LessOrEqual(s.t, p.Bytes, c.DAWorker.PendingBytes, x.Name())
 		require.LessOrEqual(s.t, p.QuarantineBytes, c.DAWorker.QuarantineBytes, x.Name())
-		require.Less(s.t, h.Target, uint64(hostile.FarHeight), "%s believes a forged head", x.Name())
+		require.Less(s.t, h.Target, min(s.n.Signed()+1000, hostile.FarHeight), "%s believes a forged head", x.Name())
 		require.LessOrEqual(s.t, h.ParkedBytes, int64(c.Exchange.ParkBytes), x.Name())
 		s.checkQueue(x, h.QueuedBytes)
 		if x.DataExchange != nil {

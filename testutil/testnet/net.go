@@ -3,6 +3,7 @@ package testnet
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,7 +33,9 @@ type Net struct {
 	nodes  []*Node
 	signed *signatures
 	skipDA bool
-	other  *da.Server // answers where a DA node was wiped
+	other  atomic.Pointer[da.Server] // answers where a DA node was wiped
+	// wipedAt is when it began.
+	wipedAt time.Time
 	// strangers is how many hosts there are that are no nodes.
 	strangers int
 }
@@ -93,14 +96,16 @@ func New(tb testing.TB, opts ...Option) *Net {
 	return n
 }
 
-// startOther starts the DA layer that answers where a DA node was wiped. It begins
-// later than the first one: two layers of one chain ID that begin in the same
+// wipeDA starts the DA layer that answers from now on where a DA node was wiped. It
+// begins later than the first one: two layers of one chain ID that begin in the same
 // instant have the same identity.
-func (n *Net) startOther() {
-	if n.other == nil {
-		time.Sleep(time.Nanosecond)
-		n.other = n.startDA()
+func (n *Net) wipeDA() {
+	if n.wipedAt.Equal(time.Now()) {
+		return
 	}
+	time.Sleep(time.Nanosecond)
+	n.wipedAt = time.Now()
+	n.other.Store(n.startDA())
 }
 
 func (n *Net) startDA() *da.Server {

@@ -149,7 +149,7 @@ func (n *Net) add(role app.Role, opts []NodeOption) *Node {
 			}
 		}
 	}
-	x := &Node{net: n, spec: s, ip: simnet.IntToPublicIPv4(len(n.nodes)).String(), da: newDALink(func() da.Client { return n.other.Client() })}
+	x := &Node{net: n, spec: s, ip: simnet.IntToPublicIPv4(len(n.nodes)).String(), da: newDALink(func() da.Client { return n.other.Load().Client() })}
 	x.home = filepath.Join(n.dir, s.name, "home")
 	n.nodes = append(n.nodes, x)
 	if !s.idle {
@@ -361,7 +361,7 @@ func (x *Node) Rejoin() { x.net.wires.setAlone(x.ip, false) }
 // LieDA makes the node's DA node lie until it is told not to.
 func (x *Node) LieDA(lie Lie) {
 	if lie.Wiped {
-		x.net.startOther()
+		x.net.wipeDA()
 	}
 	x.da.setLie(lie)
 }

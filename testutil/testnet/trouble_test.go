@@ -44,6 +44,7 @@ var troubles = []trouble{
 	{"transactions", 1, func(s *schedule, _ *testnet.Node) bool { s.put(); return true }},
 	{"attack by peers", 2, func(s *schedule, _ *testnet.Node) bool { return s.attackPeers() }},
 	{"attack on DA", 3, func(s *schedule, _ *testnet.Node) bool { return s.attackDA() }},
+	{"claims without proof", 2, func(s *schedule, _ *testnet.Node) bool { return s.claim() }},
 	{"home copied", 2, (*schedule).copyHome},
 	{"old home restored", 3, (*schedule).restoreHome},
 	{"DA hides blobs", 1, func(s *schedule, x *testnet.Node) bool { return s.lie(x, testnet.Lie{Hide: true}) }},
