@@ -151,7 +151,11 @@ func (r *reader) look(ctx context.Context) error {
 	defer span.End()
 	r.cause = span.Context()
 	r.asm.stats.Polls++
-	r.asked, r.pollAt = now, now.Add(r.p.Config.PollInterval)
+	wait := r.p.Config.PollInterval
+	if r.watch.alive.Load() {
+		wait *= silentBlocks // it tells of the next head
+	}
+	r.asked, r.pollAt = now, now.Add(wait)
 	head, err := r.p.Client.Head(ctx)
 	if err != nil {
 		r.asm.stats.Retries++

@@ -101,7 +101,7 @@ func TestStreamWakesAndReplacesPolls(t *testing.T) {
 			require.Equal(t, b.Height(), e.data.Height(), "woken at once")
 			time.Sleep(6 * time.Second)
 		}
-		require.LessOrEqual(t, e.da.polls()-heads, 25, "the stream makes polls needless, but for the time of the head")
+		require.LessOrEqual(t, e.da.polls()-heads, 20, "the stream makes polls needless, but for the time of the head")
 		e.requireAll(t, bs)
 		require.NoError(t, stop())
 	})
